@@ -508,8 +508,12 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Answer of the settlement script. done False: somebody settled this id before; nothing was changed."""
+    """Answer of the settlement script. done False: somebody settled this id before; nothing was changed.
+
+    pending: the store is away; the settlement is kept in memory and written when it is back.
+    """
 
     done: bool
     tightest: Level | None
     crossed: tuple[tuple[str, int], ...] = ()
+    pending: bool = False

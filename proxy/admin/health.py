@@ -1,0 +1,48 @@
+"""The admin port's health answers: alive, and ready (rules loaded, store reachable).
+
+Kept apart from the paid traffic's port, so that a probe never meets a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What `/readyz` reports; ready only when every member is true."""
+
+    rules_loaded: bool
+    store_reachable: bool
+    workers_running: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.rules_loaded and self.store_reachable and self.workers_running
+
+
+def application(readiness: Callable[[], Readiness]) -> web.Application:
+    """GET /healthz: 200 while the process lives. GET /readyz: 200 or 503 with the three facts as JSON."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        facts = readiness()
+        return web.json_response(
+            {
+                "status": "ready" if facts.ready else "not_ready",
+                "rules_loaded": facts.rules_loaded,
+                "store_reachable": facts.store_reachable,
+                "workers_running": facts.workers_running,
+            },
+            status=200 if facts.ready else 503,
+        )
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    return app

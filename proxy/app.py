@@ -1,0 +1,293 @@
+"""The composition root: builds the planes, starts them in order, stops them in the reverse order.
+
+With one worker everything lives in this process. With more, this process is the supervisor: it owns the embedded store
+and the admin port, starts the workers, starts a dead one again, and passes the stop on. Knows every part and decides
+nothing about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import multiprocessing.process
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from proxy import rules_file
+from proxy.admin import health
+from proxy.cli import startpage
+from proxy.cli.app import version
+from proxy.core import money
+from proxy.core.model import Level, RuleSet
+from proxy.core.text import say
+from proxy.core.windows import window_at
+from proxy.log import configure
+from proxy.settings import Address, Settings, environ
+from proxy.state import embedded
+from proxy.state.embedded import Embedded
+from proxy.state.keys import Keys
+from proxy.state.ledger import Ledger
+from proxy.state.reading import Reader
+from proxy.state.store import Store, StoreUnavailable
+from proxy.worker import Worker
+
+log = structlog.get_logger()
+
+EXIT_OK = 0
+EXIT_MISTAKES = 1
+EXIT_UNAVAILABLE = 3
+
+_RESTART_PAUSE_S = 0.5
+
+
+class CannotStart(Exception):
+    """The proxy cannot start; `str()` is one sentence for people."""
+
+
+def run(settings: Settings) -> int:
+    """Run a proxy until it is told to stop; returns the exit status."""
+    configure(settings.log_format, settings.log_level)
+    env = environ()
+    loaded = rules_file.load_file(settings.rules, env)
+    for warning in loaded.warnings:
+        print(warning.render(settings.language), file=sys.stderr)
+    if loaded.rules is None:
+        for mistake in loaded.mistakes:
+            print(mistake.render(settings.language), file=sys.stderr)
+        print(say("app.rules_refused", settings.language, file=settings.rules), file=sys.stderr)
+        return EXIT_MISTAKES
+    try:
+        return uvloop.run(_serve(settings, loaded.rules, env))
+    except CannotStart as problem:
+        print(f"spendgate: {problem}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+
+
+async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str]) -> int:
+    store: Embedded | None = None
+    if settings.redis_url is None:
+        try:
+            store = await asyncio.to_thread(embedded.open, settings.data, tcp_port=settings.store_tcp_port)
+        except embedded.EmbeddedUnavailable as problem:
+            raise CannotStart(str(problem)) from problem
+    url = settings.redis_url or (store.url if store else "")
+    watch = asyncio.create_task(store.watch()) if store is not None else None
+    try:
+        if settings.workers == 1:
+            await _run_alone(settings, rules, env, url, store)
+        else:
+            await _supervise(settings, rules, url, store)
+    finally:
+        if watch is not None:
+            watch.cancel()
+        if store is not None:
+            await asyncio.to_thread(store.close)
+    return EXIT_OK
+
+
+def _stop_event() -> asyncio.Event:
+    """Set by Ctrl-C or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _run_alone(
+    settings: Settings, rules: RuleSet, env: Mapping[str, str], url: str, store: Embedded | None
+) -> None:
+    stop = _stop_event()
+    worker = Worker(settings, url, rules, env, version())
+    try:
+        await worker.start()
+    except OSError as problem:
+        raise _address_taken(settings.listen, problem, settings.language) from problem
+    admin = await _admin(
+        settings,
+        lambda: health.Readiness(rules_loaded=True, store_reachable=worker.ready, workers_running=True),
+    )
+    try:
+        host, port = worker.listener.addresses[0]
+        await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0])
+        await stop.wait()
+        log.info("proxy.stopping", in_flight=worker.listener.in_flight)
+    finally:
+        await worker.stop()
+        await admin.cleanup()
+        log.info("proxy.stopped")
+
+
+async def _admin(settings: Settings, readiness: Callable[[], health.Readiness]) -> web.AppRunner:
+    runner = web.AppRunner(health.application(readiness), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.admin.host, settings.admin.port).start()
+    except OSError as problem:
+        await runner.cleanup()
+        raise _address_taken(settings.admin, problem, settings.language) from problem
+    return runner
+
+
+def _address_taken(address: Address, problem: OSError, language: str) -> CannotStart:
+    reason = problem.strerror or str(problem)
+    return CannotStart(say("app.cannot_listen", language, address=address, reason=reason))
+
+
+async def _welcome(
+    settings: Settings,
+    rules: RuleSet,
+    url: str,
+    store: Embedded | None,
+    listen: Address,
+    admin: tuple[str, int],
+) -> None:
+    """Print the start page: where the proxy is, how much is left, what to paste."""
+    log.info("proxy.started", listen=str(listen), admin=f"{admin[0]}:{admin[1]}", digest=rules.digest)
+    levels = await _levels(settings, rules, url)
+    facts = startpage.Facts(
+        version=version(),
+        rules=rules,
+        levels=levels,
+        listen=str(listen),
+        admin=f"{admin[0]}:{admin[1]}",
+        store=str(settings.data) if store is not None else _without_password(url),
+        redis_cli=store.cli if store is not None else f"redis-cli -u {_without_password(url)}",
+        embedded=store is not None,
+        workers=settings.workers,
+    )
+    print(startpage.render(facts, settings.language), flush=True)
+
+
+async def _levels(settings: Settings, rules: RuleSet, url: str) -> tuple[Level, ...]:
+    """Where every budget stands now; none when the store cannot be asked."""
+    now_ms = time.time_ns() // 1_000_000
+    reader = Reader(url)
+    try:
+        rows = await Ledger(reader, Keys(settings.tenant)).levels(rules.budgets, now_ms)
+    except StoreUnavailable as problem:
+        log.warning("store.unreachable", reason=str(problem))
+        return ()
+    finally:
+        await reader.close()
+    return tuple(
+        Level(
+            budget=budget.name,
+            period=row["period"],
+            currency=budget.currency,
+            limit_atoms=budget.limit_atoms,
+            spent_atoms=money.to_atoms(Decimal(row["spent"]), budget.currency),
+            reserved_atoms=money.to_atoms(Decimal(row["reserved"]), budget.currency),
+            resets_at_ms=window_at(budget.period, budget.timezone, now_ms).end_ms,
+        )
+        for budget, row in zip(rules.budgets, rows, strict=True)
+    )
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+# --- several workers ------------------------------------------------------------------------------------------------
+
+
+def _work(settings: Settings, url: str) -> None:
+    """A worker process: loads the rules itself, shares the port, ends with its supervisor."""
+    configure(settings.log_format, settings.log_level)
+    uvloop.run(_work_until_stopped(settings, url))
+
+
+async def _work_until_stopped(settings: Settings, url: str) -> None:
+    stop = _stop_event()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # Readable when the supervisor is gone, however it went.
+        asyncio.get_running_loop().add_reader(parent.sentinel, stop.set)
+    env = environ()
+    loaded = await asyncio.to_thread(rules_file.load_file, settings.rules, env)
+    if loaded.rules is None:
+        log.error("worker.rules_refused", mistakes=len(loaded.mistakes))
+        return
+    worker = Worker(settings, url, loaded.rules, env, version())
+    await worker.start()
+    await stop.wait()
+    await worker.stop()
+
+
+async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedded | None) -> None:
+    stop = _stop_event()
+    with socket.socket(socket.AF_INET6 if ":" in settings.listen.host else socket.AF_INET) as claim:
+        # Bound, never listening: holds the port for the workers, and turns port 0 into a real one.
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            claim.bind((settings.listen.host, settings.listen.port))
+        except OSError as problem:
+            raise _address_taken(settings.listen, problem, settings.language) from problem
+        host, port = claim.getsockname()[:2]
+        shared = settings.with_listen(Address(host, port))
+        context = multiprocessing.get_context("spawn")
+        workers: list[multiprocessing.process.BaseProcess] = []
+
+        def start_one() -> multiprocessing.process.BaseProcess:
+            process = context.Process(target=_work, args=(shared, url), name="spendgate-worker")
+            process.start()
+            return process
+
+        probe = Store(url, client_name="spendgate-supervisor")
+        await probe.start()
+        workers = [start_one() for _ in range(settings.workers)]
+        admin = await _admin(
+            settings,
+            lambda: health.Readiness(
+                rules_loaded=True,
+                store_reachable=probe.connected,
+                workers_running=all(process.is_alive() for process in workers),
+            ),
+        )
+        try:
+            await _wait_listening(host, port, workers)
+            await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0])
+            while not stop.is_set():
+                for index, process in enumerate(workers):
+                    if not process.is_alive():
+                        log.error("worker.died", pid=process.pid, exitcode=process.exitcode)
+                        workers[index] = start_one()
+                try:
+                    await asyncio.wait_for(stop.wait(), _RESTART_PAUSE_S)
+                except TimeoutError:
+                    continue
+        finally:
+            for process in workers:
+                process.terminate()
+            deadline = time.monotonic() + settings.drain_s + 10
+            for process in workers:
+                await asyncio.to_thread(process.join, max(0.1, deadline - time.monotonic()))
+                if process.is_alive():
+                    process.kill()
+            await admin.cleanup()
+            await probe.close()
+            log.info("proxy.stopped")
+
+
+async def _wait_listening(host: str, port: int, workers: list[multiprocessing.process.BaseProcess]) -> None:
+    """Until the first worker accepts connections, so that the start page tells the truth."""
+    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    while any(process.is_alive() for process in workers):
+        try:
+            _, writer = await asyncio.open_connection(reach, port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    raise CannotStart("no worker could start; its log says why")

@@ -1,0 +1,142 @@
+"""What of a message's headers is for the next hop: builds the outbound request head and the inbound header list.
+
+Decides which fields end here (RFC 9110 §7.6.1 hop-by-hop, the proxy's own, the client's credentials for it), which are
+added (Via, the API's own key) and how the framing is told. Order, case, repetition and bytes of all others are kept.
+Pure; works on raw (name, value) bytes. Must not know rules: the caller says which headers carry keys.
+
+Decisions: TRACE is refused (it would echo the API's injected key to the client). `Upgrade: websocket` is refused with
+501, because a stripped upgrade would only fail in a less clear way; other upgrades (h2c) are stripped, which their
+clients must accept (RFC 9110 §7.8). X-Spendgate-* belongs to us in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.core.http1 import Field
+
+VIA_NAME = b"spendgate"
+_OURS = (b"proxy-", b"x-spendgate-")
+
+# Never forwarded, whether or not Connection names them. Names that begin with "proxy-" are covered by that.
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
+_REQUEST_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"http2-settings"}
+_RESPONSE_ENDS_HERE = _HOP_BY_HOP | {b"content-length"}
+# Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last.
+_NOT_NAMEABLE = frozenset(
+    b"authorization cache-control content-encoding content-range content-type cookie date location set-cookie via "
+    b"vary www-authenticate".split()
+)
+
+
+def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
+    """Lower-case names that Connection (and its old cousin Proxy-Connection) declares hop-by-hop."""
+    names: set[bytes] = set()
+    for name, value in headers:
+        if len(name) in (10, 16) and name.lower() in (b"connection", b"proxy-connection"):
+            names.update(part.strip(b" \t") for part in value.lower().split(b","))
+    names -= {b"close", b"keep-alive", b""}
+    return frozenset(names - _NOT_NAMEABLE)
+
+
+def request_head(
+    method: str,
+    path: str,
+    headers: list[Field],
+    *,
+    host: bytes,
+    length: int | None = 0,
+    minor: int = 1,
+    drop: frozenset[bytes] = frozenset(),
+    credentials: Iterable[Field] = (),
+) -> bytes:
+    """The whole head of the request to the API.
+
+    path: path and query, byte for byte. host: the API's authority. length: of the body; None means chunked; 0 is told
+    only where the client told a length itself or the method expects content. minor: of the client's HTTP/1.x, for Via.
+    drop: lower-case names that carry the client's key for the proxy. credentials: the API's own; the client's values of
+    the same headers are dropped.
+    """
+    gone = named_by_connection(headers)
+    credentials = list(credentials)
+    if drop or credentials or gone:
+        ends_here = _REQUEST_ENDS_HERE | drop | gone | {name.lower() for name, _ in credentials}
+    else:
+        ends_here = _REQUEST_ENDS_HERE
+    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode("ascii"), path.encode("ascii"), host)]
+    told = length is None
+    for name, value in headers:
+        key = name.lower()
+        if key in ends_here:
+            if key == b"content-length" and length is not None:
+                parts.append(b"%b: %d\r\n" % (name, length))
+                told = True
+            continue
+        if key.startswith(_OURS):
+            continue
+        parts.append(b"%b: %b\r\n" % (name, value))
+    for name, value in credentials:
+        parts.append(b"%b: %b\r\n" % (name, value))
+    if length is None:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif not told and (length or method in ("POST", "PUT", "PATCH")):
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.append(b"Via: 1.%d %b\r\n\r\n" % (minor, VIA_NAME))
+    return b"".join(parts)
+
+
+def response_headers(headers: list[Field], *, minor: int = 1) -> list[Field]:
+    """An API's response headers as the client gets them; framing and Connection are left to whoever writes them.
+
+    minor: of the API's HTTP/1.x, for Via.
+    """
+    gone = named_by_connection(headers)
+    ends_here = _RESPONSE_ENDS_HERE | gone if gone else _RESPONSE_ENDS_HERE
+    kept: list[Field] = []
+    for field in headers:
+        key = field[0].lower()
+        if key in ends_here:
+            continue
+        if key.startswith(_OURS):
+            continue
+        kept.append(field)
+    kept.append((b"Via", b"1.%d %b" % (minor, VIA_NAME)))
+    return kept
+
+
+def trailer_fields(trailers: list[Field]) -> list[Field]:
+    """Trailer fields that may be passed on."""
+    return [(name, value) for name, value in trailers if not name.lower().startswith(_OURS)]
+
+
+def wants_websocket(headers: Iterable[Field]) -> bool:
+    """Whether a request asks to become a WebSocket (RFC 6455 §4.1); answered 501."""
+    return any(
+        name.lower() == b"upgrade" and b"websocket" in [part.strip() for part in value.lower().split(b",")]
+        for name, value in headers
+    )
+
+
+def first(headers: Iterable[Field], name: bytes) -> bytes | None:
+    """First value of a header by lower-case name."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def max_forwards(method: str, headers: list[Field]) -> tuple[int | None, list[Field]]:
+    """Max-Forwards of OPTIONS and TRACE (RFC 9110 §7.6.2): (value, headers with it counted down).
+
+    0 means that the proxy itself must answer. None: no valid Max-Forwards, or a method that has none; forward as it is.
+    """
+    if method not in ("OPTIONS", "TRACE"):
+        return None, headers
+    value = first(headers, b"max-forwards")
+    if value is None or not value.isdigit() or len(value) > 9:
+        return None, headers
+    left = int(value)
+    lowered = [
+        (name, b"%d" % max(0, left - 1)) if name.lower() == b"max-forwards" else (name, old) for name, old in headers
+    ]
+    return left, lowered

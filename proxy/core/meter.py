@@ -1,0 +1,516 @@
+"""Decides, from the bytes of an answer as they pass by, what the call used. Sans-I/O: it is fed, it is asked.
+
+Any chunking of the same bytes gives the same usage. It holds at most one bounded copy of a JSON body or one event,
+keeps nothing of what is not metered, and never raises on what an upstream sends: what it could not read is in
+`Usage.detail`. Knows no prices and no clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from proxy.core import catalog, decode, deltas, reading, tokens
+from proxy.core.endpoint import Billing, Endpoint, classify
+from proxy.core.eventstream import FrameReader
+from proxy.core.model import OnExhausted, Outbound, Rule, Usage
+from proxy.core.sse import EVENT_CAP, Splitter, data_of
+
+BODY_CAP = 8 * 1024 * 1024  # decoded bytes of a JSON body that are kept
+STREAM_CAP = 64 * 1024 * 1024  # decoded bytes of a compressed stream that are looked at
+_MODEL_EVENTS = 8  # the model is named in one of the first events, or not at all
+_PENDING_CAP = 64 * 1024  # bytes of events whose text has not been counted yet
+
+# an event that can carry usage; "usage": null, which comes with every chunk, cannot
+_TELLS_USAGE = re.compile(
+    rb'"usage(?:Metadata|_info)?"\s*:\s*\{|billed_units"|eval_count"|tokenUsage"|invocationMetrics"'
+)
+_UNFINISHED = re.compile(rb'"finish_reason"\s*:\s*null')
+_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+
+# headers of Bedrock that repeat the usage, for models whose answers carry none
+_COUNT_HEADERS = {
+    b"x-amzn-bedrock-input-token-count": "inputTokens",
+    b"x-amzn-bedrock-output-token-count": "outputTokens",
+    b"x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokens",
+    b"x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokens",
+}
+
+
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINE_END = re.compile(rb"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The ends of a running stream. framing: "events" (SSE), "lines" or "frames"; first and latest: JSON texts."""
+
+    endpoint: str
+    framing: str
+    first: list[bytes]
+    latest: list[bytes]
+
+
+class _Shape(Enum):
+    IGNORED = auto()  # nothing in it is needed
+    UNDECIDED = auto()  # the media type does not say; the first byte will
+    JSON = auto()
+    EVENTS = auto()
+    LINES = auto()
+    FRAMES = auto()
+
+
+class Meter:
+    """Meters one exchange: head() once, feed() for every chunk of the body, finish() once.
+
+    count_tokens: keep what `tokens_seen` needs. It is counted when asked for, so a stream that ends well pays little.
+    """
+
+    __slots__ = (
+        "_before",
+        "_bytes_down",
+        "_chunk",
+        "_count_tokens",
+        "_decoder",
+        "_detail",
+        "_document",
+        "_endpoint",
+        "_first",
+        "_frames",
+        "_last",
+        "_latest",
+        "_names_model",
+        "_needs_body",
+        "_outbound",
+        "_parts",
+        "_pending",
+        "_pending_size",
+        "_provider",
+        "_rule",
+        "_shape",
+        "_size",
+        "_splitter",
+        "_status",
+        "_streamed",
+        "_tokens_seen",
+        "_traced",
+        "_whole_needed",
+    )
+
+    def __init__(self, rule: Rule, outbound: Outbound, count_tokens: bool = True) -> None:
+        price = rule.price
+        self._rule = rule
+        self._outbound = outbound
+        self._provider = price.catalog or ""
+        self._endpoint: Endpoint | None = None
+        self._whole_needed = rule.needs_response and bool(price.per_unit)
+        self._needs_body = self._whole_needed
+        if price.catalog is not None or price.tokens is not None:
+            self._endpoint = classify(self._provider, outbound.method, outbound.path)
+            self._needs_body = self._needs_body or self._endpoint.billing is not Billing.FREE
+        self._count_tokens = count_tokens and self._endpoint is not None
+        self._shape = _Shape.IGNORED
+        self._status: int | None = None
+        self._decoder: decode.Decoder | None = None
+        self._document = reading.Document()
+        self._splitter: Splitter | None = None
+        self._frames: FrameReader | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._tokens_seen = 0
+        self._last = b""  # the last event that told usage
+        self._names_model = 0  # events that were looked at for the model's name
+        self._bytes_down = 0
+        self._streamed = False
+        self._detail: str | None = None
+        self._traced = self._endpoint is not None and rule.on_exhausted is OnExhausted.TRUNCATE
+        self._first = b""  # the first and the latest events, from which an early end is made
+        self._latest = b""
+        self._chunk = b""  # the last chunk, and the last bytes before it
+        self._before = b""
+
+    # --- being fed -----------------------------------------------------------------------------------------------
+
+    def head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """The answer's status and header fields, as they came. Interim (1xx) answers are not passed in."""
+        self._status = status
+        if not self._needs_body or status not in self._rule.price.charge_on:
+            return
+        media, coding = b"", b""
+        counted: dict[str, int] = {}
+        for name, text in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                media = text.split(b";", 1)[0].strip().lower()
+            elif lower == b"content-encoding":
+                coding = coding + b"," + text if coding else text
+            elif lower in _COUNT_HEADERS and text.strip().isdigit():
+                counted[_COUNT_HEADERS[lower]] = int(text)
+        if counted:
+            self._document.members["headers"] = counted
+        self._shape = _shape_of(media)
+        if self._shape is _Shape.IGNORED:
+            return
+        self._prepare()
+        if coding and coding.strip().lower() != b"identity":
+            allowance = BODY_CAP if self._shape is _Shape.JSON else STREAM_CAP
+            self._decoder = decode.decoder(coding.decode("latin-1"), allowance)
+            if self._decoder is None:
+                self._stop("content_encoding")
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes of the body, as they came over the wire."""
+        self._bytes_down += len(chunk)
+        if self._shape is _Shape.IGNORED:
+            return
+        decoder = self._decoder
+        if decoder is None:
+            if self._traced:
+                self._before, self._chunk = (self._before + self._chunk[-4:])[-4:], chunk
+            self._take(chunk)
+            return
+        for piece in decoder.feed(chunk):
+            self._take(piece)
+            if self._detail is not None:
+                return
+        if decoder.full:
+            self._stop("too_large")
+        elif decoder.broken:
+            self._stop("not_decodable")
+
+    def _prepare(self) -> None:
+        if self._shape is _Shape.EVENTS:
+            self._splitter = Splitter(b"\n\n")
+        elif self._shape is _Shape.LINES:
+            self._splitter = Splitter(b"\n")
+        elif self._shape is _Shape.FRAMES:
+            self._frames = FrameReader()
+        self._streamed = self._shape in (_Shape.EVENTS, _Shape.LINES, _Shape.FRAMES)
+
+    def _take(self, piece: bytes) -> None:
+        if self._shape is _Shape.UNDECIDED:
+            piece = b"".join([*self._parts, piece]).lstrip()
+            if not piece:
+                return
+            self._parts = []
+            self._shape = _sniffed(piece[0])
+            self._prepare()
+        if self._shape is _Shape.JSON:
+            self._size += len(piece)
+            if self._size > BODY_CAP:
+                self._stop("too_large")
+            else:
+                self._parts.append(piece)
+        elif self._frames is not None:
+            for frame in self._frames.feed(piece):
+                data = _inner(frame.payload) if frame.event_type == "chunk" else frame.payload
+                self._take_event(data)
+                if self._traced:
+                    self._trace(data)
+            if self._frames.broken:
+                self._stop("not_decodable")
+        elif self._splitter is not None:
+            whole = self._splitter.feed(piece)
+            if whole:
+                self._take_blocks(whole)
+
+    def _take_blocks(self, whole: bytes) -> None:
+        """Complete events (or lines). Decoded only where they can tell usage; their text is counted when asked for."""
+        document = self._document
+        if self._names_model < _MODEL_EVENTS or _TELLS_USAGE.search(whole):
+            events = self._shape is _Shape.EVENTS
+            for block in whole.split(b"\n\n" if events else b"\n"):
+                if len(block) > EVENT_CAP:
+                    self._detail = "too_large"
+                    continue
+                tells = _TELLS_USAGE.search(block)
+                if tells or self._names_model < _MODEL_EVENTS:
+                    data = data_of(block) if events else block
+                    if data and document.add(data):
+                        self._names_model += _MODEL_EVENTS if document.model is not None else 1
+                        if tells:
+                            self._last = block
+        self._keep(whole)
+        if self._traced:
+            self._trace(whole)
+
+    def _take_event(self, data: bytes) -> None:
+        if _TELLS_USAGE.search(data) and self._document.add(data):
+            self._last = data
+        self._keep(data)
+
+    def _trace(self, block: bytes) -> None:
+        self._first = self._first or block
+        if b'"ping"' not in block or b"ndex" in block:
+            self._latest = block
+
+    def _keep(self, block: bytes) -> None:
+        if self._count_tokens:
+            self._pending.append(block)
+            self._pending_size += len(block)
+            if self._pending_size > _PENDING_CAP:
+                self._count_pending()
+
+    def _count_pending(self) -> None:
+        blocks, self._pending, self._pending_size = self._pending, [], 0
+        found: list[str] = []
+        for block in blocks:
+            if self._shape is _Shape.FRAMES:
+                found += deltas.texts_of(block)
+            elif self._shape is _Shape.EVENTS:
+                for event in block.split(b"\n\n"):
+                    found += deltas.texts_of(data_of(event))
+            else:
+                for line in block.split(b"\n"):
+                    found += deltas.texts_of(line)
+        if found:
+            self._tokens_seen += tokens.count_deltas(found, self._model())
+
+    def _stop(self, detail: str) -> None:
+        if self._pending:
+            self._count_pending()
+        self._shape = _Shape.IGNORED
+        self._detail = detail
+        self._parts = []
+        self._splitter = None
+        self._frames = None
+        self._decoder = None
+
+    # --- being asked ---------------------------------------------------------------------------------------------
+
+    @property
+    def tokens_seen(self) -> int:
+        """Output tokens of the stream so far, from the text in its events; 0 for what is not a stream."""
+        if self._pending:
+            self._count_pending()
+        return self._tokens_seen
+
+    @property
+    def bytes_down(self) -> int:
+        return self._bytes_down
+
+    @property
+    def streamed(self) -> bool:
+        return self._streamed
+
+    @property
+    def status(self) -> int | None:
+        return self._status
+
+    @property
+    def safe_length(self) -> int | None:
+        """How much of the last chunk must be passed on for the stream to stand between two events.
+
+        0: it did so before that chunk. None: no event ends in that chunk, or the stream cannot be ended early (it is
+        compressed, of no known kind, or its rule does not truncate): pass the chunk on and ask again at the next one.
+        """
+        if not self._traced or self._decoder is not None:
+            return None
+        if self._frames is not None:
+            return self._frames.lead
+        if self._splitter is None:
+            return None
+        pattern = _EVENT_END if self._shape is _Shape.EVENTS else _LINE_END
+        before = self._before
+        if not before or before.endswith((b"\n\n", b"\r\n\r\n", b"\r\r") if pattern is _EVENT_END else b"\n"):
+            return 0
+        found = next((item for item in pattern.finditer(before + self._chunk) if item.end() > len(before)), None)
+        return found.end() - len(before) if found is not None else None
+
+    def trace(self) -> Trace | None:
+        """What an early end of this stream is made from; None where it cannot be ended in the API's own way."""
+        if not self._traced or self._decoder is not None or self._endpoint is None or not self._first:
+            return None
+        framing = {_Shape.EVENTS: "events", _Shape.LINES: "lines", _Shape.FRAMES: "frames"}.get(self._shape)
+        if framing is None:
+            return None
+        return Trace(self._endpoint.name, framing, self._data(self._first), self._data(self._latest))
+
+    def _data(self, block: bytes) -> list[bytes]:
+        if self._shape is _Shape.EVENTS:
+            return [data for data in map(data_of, block.split(b"\n\n")) if data]
+        return [line for line in block.split(b"\n") if line] if self._shape is _Shape.LINES else [block]
+
+    @property
+    def model(self) -> str | None:
+        """The model as the answer (or the path) names it, as soon as it is known."""
+        return self._model()
+
+    def so_far(self) -> Usage:
+        """The usage of a stream that is still running: what it has told, and `tokens_seen`."""
+        return self._usage(complete=False, bytes_up=0, seconds=Decimal(0), sent=True, response=None)
+
+    def finish(self, complete: bool, bytes_up: int = 0, seconds: Decimal = Decimal(0), sent: bool = True) -> Usage:
+        """The usage of the exchange. complete: the answer came to its end as announced.
+
+        bytes_up, seconds and sent are the forwarder's knowledge, put into the value as they are.
+        """
+        response: Any = None
+        if self._shape is _Shape.JSON:
+            body = b"".join(self._parts)
+            self._take_body(body, complete)
+            if self._whole_needed and complete:
+                response = reading.value(body)
+        elif self._splitter is not None:
+            rest = self._splitter.finish()
+            if self._splitter.skipped:
+                self._detail = "too_large"
+            if rest:
+                self._take_blocks(rest)
+        return self._usage(complete, bytes_up, seconds, sent, response)
+
+    def _take_body(self, body: bytes, complete: bool) -> None:
+        text = body.lstrip()
+        if text.startswith(b"["):  # Gemini without alt=sse: the events as one array
+            self._streamed = True
+            for element in _elements(text):
+                self._take_event(bytes(element))
+            return
+        if text and not self._document.add(text):
+            self._detail = "not_json" if complete else "cut"
+        price = self._rule.price
+        if price.tokens is not None and price.tokens.image is not None and self._endpoint is not None:
+            data = _member(text, "data")
+            if data is not None and self._endpoint.name == "images":
+                self._document.members["images"] = len(data)
+
+    def _model(self) -> str | None:
+        in_path = self._endpoint.model if self._endpoint is not None else None
+        told = self._document.model
+        if in_path is not None and self._provider == "aws" and (told is None or catalog.find("aws", in_path)):
+            return in_path  # the answer of Bedrock names the model without the region that its price depends on
+        return told or in_path
+
+    def _usage(self, complete: bool, bytes_up: int, seconds: Decimal, sent: bool, response: Any) -> Usage:
+        counts: dict[str, int] = {}
+        found, cost, detail = False, None, self._detail
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.billing is not Billing.FREE:
+            read = reading.read(self._document.members, self._extractors(endpoint))
+            if read is not None:
+                counts, cost = dict(read.counts), read.reported_cost
+                found = complete or self._final()
+                if read.assumed and self._provider:
+                    detail = "usage_assumed"
+            elif complete and endpoint.name == "speech" and (self._status or 0) in self._rule.price.charge_on:
+                characters = _spoken_characters(self._outbound.body)
+                if characters is not None:
+                    counts, found, detail = {"input_characters": characters}, True, "usage_assumed"
+            images = self._document.members.get("images")
+            if isinstance(images, int):
+                counts["images"], found = images, complete
+        return Usage(
+            status=self._status,
+            model=self._model(),
+            counts=counts,
+            reported_cost=cost,
+            found=found,
+            complete=complete,
+            streamed=self._streamed,
+            tokens_seen=0 if complete and found else self.tokens_seen,
+            bytes_up=bytes_up,
+            bytes_down=self._bytes_down,
+            seconds=seconds,
+            sent=sent,
+            response=response,
+            service_tier=self._document.service_tier,
+            detail=detail,
+        )
+
+    def _final(self) -> bool:
+        """The usage told so far is that of the whole answer, although the answer did not end well."""
+        if not self._document.final:
+            return False
+        if "usageMetadata" in self._document.members:
+            return b"finishReason" in self._last
+        return not _UNFINISHED.search(self._last)
+
+    def _extractors(self, endpoint: Endpoint) -> list[catalog.Extractor]:
+        if not self._provider:
+            return []
+        known = catalog.extractors(self._provider)
+        readers = endpoint.readers
+        if endpoint.name == "ocr" and b"annotation_format" in (self._outbound.body or b""):
+            readers = ("ocr_annotated",)
+        return [known[flavor] for flavor in readers if flavor in known]
+
+
+def _shape_of(media: bytes) -> _Shape:
+    if media == b"text/event-stream":
+        return _Shape.EVENTS
+    if media == b"application/vnd.amazon.eventstream":
+        return _Shape.FRAMES
+    if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json", b"application/json-lines"):
+        return _Shape.LINES
+    if media == b"application/json" or media.endswith(b"+json"):
+        return _Shape.JSON
+    if media.startswith((b"audio/", b"image/", b"video/", b"multipart/")) or media == b"application/octet-stream":
+        return _Shape.IGNORED
+    return _Shape.UNDECIDED
+
+
+def _sniffed(first: int) -> _Shape:
+    """What a body without a telling media type is, by its first byte that is not white space."""
+    if first in b"{[":
+        return _Shape.JSON
+    return _Shape.EVENTS if first in b":dei" else _Shape.IGNORED  # a comment, data:, event:, id:
+
+
+def _inner(payload: bytes) -> bytes:
+    """The event inside a frame of InvokeModelWithResponseStream: {"bytes": base64}."""
+    outer = reading.value(payload)
+    packed = outer.get("bytes") if isinstance(outer, dict) else None
+    if not isinstance(packed, str):
+        return payload
+    try:
+        return base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError):
+        return payload
+
+
+def _elements(text: bytes) -> list[bytes]:
+    """The elements of an array, also of one that was cut: then those that are whole."""
+    try:
+        return [bytes(raw) for raw in _raws(text)]
+    except _UNREADABLE:
+        pass
+    found: list[bytes] = []
+    rest = text[1:].decode("utf-8", "ignore").lstrip()
+    scan = json.JSONDecoder().raw_decode
+    while rest:
+        try:
+            _, end = scan(rest)
+        except (ValueError, RecursionError):
+            break
+        found.append(rest[:end].encode())
+        rest = rest[end:].lstrip().removeprefix(",").lstrip()
+    return found
+
+
+def _member(text: bytes, name: str) -> list[Any] | None:
+    found = reading.value(text)
+    member = found.get(name) if isinstance(found, dict) else None
+    return member if isinstance(member, list) else None
+
+
+def _spoken_characters(body: bytes | None) -> int | None:
+    """Characters of a text-to-speech request: what those APIs bill by, and do not repeat in the answer."""
+    found = reading.value(body) if body else None
+    if not isinstance(found, dict):
+        return None
+    for name in ("input", "text"):
+        if isinstance(found.get(name), str):
+            return len(found[name])
+    return None

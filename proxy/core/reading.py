@@ -1,0 +1,372 @@
+"""Decides what a decoded answer says about its usage: model, counts by the catalogue's names, the provider's own cost.
+
+Only the members that can carry usage are decoded; the rest of a body (an embedding's thousands of numbers, a picture)
+is skipped over. The catalogue's own extractors are followed first. Where it has none that fits, the common shapes are
+tried, and the reading says that it was `assumed`. Numbers with a fraction become decimals, never floats. Nothing
+raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from proxy.core.catalog import Extractor
+
+_NOTHING = msgspec.Raw(b"")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+_decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+
+COST_TICKS = Decimal(10) ** 10  # x.ai: 1 US dollar = 10^10 ticks
+
+
+class Head(msgspec.Struct, gc=False):
+    """The members of an answer (or of one event) that can matter, still encoded."""
+
+    type: msgspec.Raw = _NOTHING
+    event_type: msgspec.Raw = _NOTHING
+    object: msgspec.Raw = _NOTHING
+    model: msgspec.Raw = _NOTHING
+    modelVersion: msgspec.Raw = _NOTHING
+    usage: msgspec.Raw = _NOTHING
+    usageMetadata: msgspec.Raw = _NOTHING
+    usage_info: msgspec.Raw = _NOTHING
+    tokenUsage: msgspec.Raw = _NOTHING
+    meta: msgspec.Raw = _NOTHING
+    metadata: msgspec.Raw = _NOTHING
+    metrics: msgspec.Raw = _NOTHING
+    result: msgspec.Raw = _NOTHING
+    results: msgspec.Raw = _NOTHING
+    response: msgspec.Raw = _NOTHING
+    message: msgspec.Raw = _NOTHING
+    delta: msgspec.Raw = _NOTHING
+    x_groq: msgspec.Raw = _NOTHING
+    service_tier: msgspec.Raw = _NOTHING
+    duration: msgspec.Raw = _NOTHING
+    prompt_eval_count: msgspec.Raw = _NOTHING
+    eval_count: msgspec.Raw = _NOTHING
+    inputTextTokenCount: msgspec.Raw = _NOTHING
+    prompt_token_count: msgspec.Raw = _NOTHING
+    generation_token_count: msgspec.Raw = _NOTHING
+    invocation: msgspec.Raw = msgspec.field(default=_NOTHING, name="amazon-bedrock-invocationMetrics")
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_LEAVES = (
+    "usage",
+    "usageMetadata",
+    "usage_info",
+    "tokenUsage",
+    "meta",
+    "results",
+    "duration",
+    "prompt_eval_count",
+    "eval_count",
+    "inputTextTokenCount",
+    "prompt_token_count",
+    "generation_token_count",
+)
+# members under which some APIs wrap the answer, by event
+_WRAPPERS = ("response", "message", "result", "delta", "x_groq", "metadata", "metrics")
+_USAGE_BYTES = (b"sage", b"billed_units", b"oken", b"uration", b"eval_count")
+
+
+def value(raw: bytes | msgspec.Raw) -> Any:
+    """A decoded JSON value, numbers with a fraction as decimals; None when it does not decode."""
+    try:
+        return _decode_any(raw)
+    except _UNREADABLE:
+        return None
+
+
+@dataclass(slots=True)
+class Document:
+    """What has been gathered of one answer: usage members merged over its events, in the answer's own names."""
+
+    members: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    service_tier: str | None = None
+    final: bool = False  # the usage that stands at the end of an answer was seen
+
+    def add(self, data: bytes | msgspec.Raw) -> bool:
+        """Take in one JSON text: a whole answer or one event of a stream. False: it is not a JSON object."""
+        try:
+            head = _decode_head(data)
+        except _UNREADABLE:
+            return False
+        self._take(head, 0)
+        return True
+
+    def _take(self, head: Head, depth: int) -> None:
+        kind = _text(head.type)
+        if _text(head.object) == "thread.run.step":
+            return  # a part of the run, whose own event has the sum
+        model = _text(head.model) or _text(head.modelVersion)
+        if model:
+            self.model = model
+        tier = _text(head.service_tier)
+        if tier:
+            self.service_tier = tier
+        for name in _LEAVES:
+            raw = getattr(head, name)
+            if raw is not _NOTHING and (found := value(raw)) is not None:
+                self._merge(name, found)
+                if name != "meta":
+                    self.final = kind != "message_start"
+        if head.invocation is not _NOTHING:
+            found = value(head.invocation)
+            if isinstance(found, Mapping):
+                self._merge("invocation", found)
+                self.final = True
+        if depth < 2:
+            for name in _WRAPPERS:
+                raw = getattr(head, name)
+                if raw is not _NOTHING and len(raw) > 2 and any(mark in bytes(raw) for mark in _USAGE_BYTES):
+                    self._unwrap(raw, kind, depth)
+
+    def _unwrap(self, raw: msgspec.Raw, kind: str | None, depth: int) -> None:
+        try:
+            inner = _decode_head(raw)
+        except _UNREADABLE:
+            return
+        before = self.final
+        self._take(inner, depth + 1)
+        if kind == "message_start":
+            self.final = before
+
+    def _merge(self, name: str, found: Any) -> None:
+        """Later events correct earlier ones, member by member; a null corrects nothing."""
+        kept = self.members.get(name)
+        if isinstance(kept, MutableMapping) and isinstance(found, Mapping):
+            kept.update({key: item for key, item in found.items() if item is not None})
+        else:
+            self.members[name] = found
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    if raw is _NOTHING:
+        return None
+    found = value(raw)
+    return found if isinstance(found, str) and found else None
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """counts: by the catalogue's names. assumed: no extractor of the catalogue fits, a common shape was taken."""
+
+    counts: Mapping[str, int]
+    assumed: bool
+    reported_cost: Decimal | None = None
+
+
+def read(members: Mapping[str, Any], extractors: Iterable[Extractor]) -> Reading | None:
+    """The usage of an answer; None when it tells none."""
+    if not members:
+        return None
+    cost = reported_cost(members.get("usage"))
+    for extractor in extractors:
+        counts = extract(extractor, members)
+        if counts is not None:
+            return Reading(counts, assumed=False, reported_cost=cost)
+    counts = _assume(members)
+    return None if counts is None else Reading(counts, assumed=True, reported_cost=cost)
+
+
+def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] | None:
+    """Follow one extractor of the catalogue; None where the answer lacks what it requires."""
+    at: Any = members
+    for step in extractor.root:
+        at = at.get(step) if isinstance(at, Mapping) else None
+    if not isinstance(at, Mapping):
+        return None
+    counts: dict[str, int] = {}
+    for path, key, required in extractor.mappings:
+        found = at.get(path[0]) if len(path) == 1 else _follow(path, at)
+        if type(found) is not int:
+            whole = _whole(found)
+            if whole is None:
+                if required:
+                    return None
+                continue
+            found = whole
+        elif found < 0:
+            return None
+        counts[key] = counts.get(key, 0) + found
+    return counts or None
+
+
+def _follow(path: Sequence[Any], at: Any) -> Any:
+    for step in path:
+        if isinstance(step, str):
+            at = at.get(step) if isinstance(at, Mapping) else None
+        elif isinstance(at, list):
+            name, fits = step
+            at = next(
+                (
+                    item
+                    for item in at
+                    if isinstance(item, Mapping) and isinstance(item.get(name), str) and fits(item[name])
+                ),
+                None,
+            )
+        else:
+            return None
+        if at is None:
+            return None
+    return at
+
+
+def _whole(found: Any) -> int | None:
+    """A count as an integer; part of a unit (a second of sound) counts as a whole one."""
+    if isinstance(found, bool) or not isinstance(found, int | Decimal):
+        return None
+    if isinstance(found, Decimal):
+        if not found.is_finite() or found < 0 or found > 10**15:
+            return None
+        return int(found.to_integral_value(rounding="ROUND_CEILING"))
+    return found if found >= 0 else None
+
+
+def reported_cost(usage: Any) -> Decimal | None:
+    """What the provider itself says that the call cost, in USD: OpenRouter, Perplexity, x.ai. None: it does not say."""
+    if not isinstance(usage, Mapping):
+        return None
+    cost = usage.get("cost")
+    if isinstance(cost, Mapping):
+        cost = cost.get("total_cost")
+    elif cost is None:
+        ticks = usage.get("cost_in_usd_ticks")
+        if isinstance(ticks, int) and not isinstance(ticks, bool) and ticks >= 0:
+            return Decimal(ticks) / COST_TICKS
+    if isinstance(cost, bool) or not isinstance(cost, int | Decimal):
+        return None
+    amount = Decimal(cost)
+    return amount if amount.is_finite() and amount >= 0 else None
+
+
+# --- common shapes ---------------------------------------------------------------------------------------------------
+
+_INPUT_NAMES = (
+    "prompt_tokens",
+    "input_tokens",
+    "inputTokens",
+    "inputTokenCount",
+    "promptTokenCount",
+    "input_token_count",
+    "prompt_token_count",
+    "inputTextTokenCount",
+    "prompt_eval_count",
+)
+_OUTPUT_NAMES = (
+    "completion_tokens",
+    "output_tokens",
+    "outputTokens",
+    "outputTokenCount",
+    "candidatesTokenCount",
+    "output_token_count",
+    "generated_token_count",
+    "generation_token_count",
+    "tokenCount",
+    "eval_count",
+)
+_DETAILS = {
+    "cache_read_tokens": (
+        ("prompt_tokens_details", "cached_tokens"),
+        ("input_tokens_details", "cached_tokens"),
+        ("cached_tokens",),
+        ("cachedContentTokenCount",),
+    ),
+    "cache_write_tokens": (
+        ("prompt_tokens_details", "cache_write_tokens"),
+        ("input_tokens_details", "cache_write_tokens"),
+    ),
+    "input_audio_tokens": (
+        ("prompt_tokens_details", "audio_tokens"),
+        ("input_token_details", "audio_tokens"),
+    ),
+    "output_audio_tokens": (("completion_tokens_details", "audio_tokens"),),
+    "output_reasoning_tokens": (
+        ("completion_tokens_details", "reasoning_tokens"),
+        ("output_tokens_details", "reasoning_tokens"),
+        ("reasoning_tokens",),
+        ("thoughtsTokenCount",),
+    ),
+}
+# shapes in which cached input is told beside the input, not inside it
+_BESIDE_READ = ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount")
+_BESIDE_WRITE = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+
+
+def _assume(members: Mapping[str, Any]) -> dict[str, int] | None:
+    for block in _blocks(members):
+        counts = _by_common_names(block)
+        if counts:
+            return counts
+    return None
+
+
+def _blocks(members: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Where usage may stand, the most telling place first."""
+    meta = members.get("meta")
+    for holder in (members.get("usage"), meta):
+        if isinstance(holder, Mapping):
+            for name in ("billed_units", "tokens"):
+                if isinstance(holder.get(name), Mapping):
+                    yield holder[name]
+    for name in ("usage", "usageMetadata", "invocation", "tokenUsage", "headers"):
+        found = members.get(name)
+        if isinstance(found, Mapping):
+            yield found
+    results = members.get("results")
+    if isinstance(results, list) and results and isinstance(results[0], Mapping):
+        yield {**members, **results[0]}
+    yield members
+
+
+def _by_common_names(block: Mapping[str, Any]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    told_input = _first(block, _INPUT_NAMES)
+    told_output = _first(block, _OUTPUT_NAMES)
+    if told_input is None and told_output is None:
+        total = _whole(block.get("total_tokens"))
+        seconds = _whole(block.get("seconds", block.get("duration")))
+        searches = _whole(block.get("search_units"))
+        if total is not None:
+            counts["input_tokens"] = total
+        elif seconds is not None:
+            counts["audio_seconds"] = counts["input_audio_seconds"] = seconds
+        elif searches is not None:
+            counts["rerank_searches"] = searches
+        return counts
+    for key, paths in _DETAILS.items():
+        for path in paths:
+            found = _whole(_follow(path, block))
+            if found is not None:
+                counts[key] = found
+                break
+    beside_read = _first(block, _BESIDE_READ)
+    beside_write = _first(block, _BESIDE_WRITE)
+    if beside_read is not None:
+        counts["cache_read_tokens"] = beside_read
+    if beside_write is not None:
+        counts["cache_write_tokens"] = beside_write
+    counts["input_tokens"] = (told_input or 0) + (beside_read or 0) + (beside_write or 0)
+    if told_output is not None:
+        thoughts = counts.get("output_reasoning_tokens", 0) if "thoughtsTokenCount" in block else 0
+        counts["output_tokens"] = told_output + thoughts
+    return counts
+
+
+def _first(block: Mapping[str, Any], names: Iterable[str]) -> int | None:
+    for name in names:
+        found = _whole(block.get(name))
+        if found is not None:
+            return found
+    return None

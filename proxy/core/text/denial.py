@@ -1,0 +1,88 @@
+"""Sentences and titles of refusals."""
+
+from __future__ import annotations
+
+TEXT: dict[str, dict[str, str]] = {
+    "denial.budget_restricted.title": {"en": "Budget restricted", "ko": "예산 제한"},
+    "denial.budget_restricted": {
+        "en": "The budget “{budget}” ({period}) has spent {spent} of {limit}, which is at or above its restrict threshold "
+        "of {restrict}. Only essential calls pass until {resets_at}.",
+        "ko": "예산 ‘{budget}’({period})에서 {limit} 중 {spent}을 써서 제한 기준 {restrict}에 이르렀습니다. "
+        "{resets_at}까지는 필수 호출만 통과합니다.",
+    },
+    "denial.budget_insufficient.title": {"en": "Budget insufficient", "ko": "예산 부족"},
+    "denial.budget_insufficient": {
+        "en": "This call may cost up to {estimate}, and the budget “{budget}” ({period}) has only {left} left of {limit}. "
+        "Ask for less, or wait until {resets_at}.",
+        "ko": "이 호출에는 최대 {estimate}이 들 수 있는데, 예산 ‘{budget}’({period})에는 {limit} 중 {left}만 남아 있습니다. "
+        "요청을 줄이거나 {resets_at}까지 기다려 주세요.",
+    },
+    "denial.budget_stopped.title": {"en": "Budget used up", "ko": "예산 소진"},
+    "denial.budget_stopped": {
+        "en": "The budget “{budget}” ({period}) has spent {spent} of {limit} and has {left} left, which does not cover this "
+        "call. Calls that cost money are stopped until {resets_at}.",
+        "ko": "예산 ‘{budget}’({period})에서 {limit} 중 {spent}을 써서 {left}이 남았고, 이 호출을 감당할 수 없습니다. "
+        "비용이 드는 호출은 {resets_at}까지 중단됩니다.",
+    },
+    "denial.budget_busy.title": {"en": "Budget held by calls in flight", "ko": "진행 중인 호출이 예산을 잡고 있음"},
+    "denial.budget_busy": {
+        "en": "Calls in flight hold {reserved} of the budget “{budget}” ({period}), of which {spent} of {limit} is spent. "
+        "The money is not gone: try again in a moment.",
+        "ko": "진행 중인 호출이 예산 ‘{budget}’({period})에서 {reserved}을 잡고 있습니다. 실제 지출은 {limit} 중 {spent}입니다. "
+        "예산이 소진된 것은 아니니 잠시 뒤에 다시 시도해 주세요.",
+    },
+    "denial.no_rule.title": {"en": "No rule for this destination", "ko": "이 목적지에 대한 규칙이 없음"},
+    "denial.no_rule": {
+        "en": "No rule in rules.yaml covers {method} {target}, so the call was not made. Add the API or a price rule for it.",
+        "ko": "rules.yaml에 {method} {target}에 대한 규칙이 없어 호출하지 않았습니다. API나 가격 규칙을 추가해 주세요.",
+    },
+    "denial.no_mount": {
+        "en": "Nothing is mounted at {target}. Known mounts: {mounts}.",
+        "ko": "{target}에 연결된 API가 없습니다. 사용할 수 있는 경로: {mounts}.",
+    },
+    "denial.opaque_tunnel": {
+        "en": "A tunnel to {target} hides its calls, so they cannot be priced. Use the base URL http://<proxy>/{mount}, or "
+        "add a rule with per_connection or per_kb that matches method CONNECT.",
+        "ko": "{target}(으)로 가는 터널은 호출 내용이 보이지 않아 가격을 매길 수 없습니다. 기본 URL http://<proxy>/{mount} 을(를) "
+        "쓰거나, CONNECT 메서드에 맞는 per_connection 또는 per_kb 규칙을 추가해 주세요.",
+    },
+    "denial.private_destination": {
+        "en": "{target} is an address of the private network and no rule names it, so the call was not made.",
+        "ko": "{target}은(는) 사설망 주소이고 이를 지정한 규칙이 없어 호출하지 않았습니다.",
+    },
+    "denial.unknown_caller.title": {"en": "Unknown caller", "ko": "알 수 없는 호출자"},
+    "denial.unknown_caller": {
+        "en": "This proxy asks for a caller key, and the request carried none that it knows.",
+        "ko": "이 프록시는 호출자 키를 요구하는데, 요청에 등록된 키가 없습니다.",
+    },
+    "denial.store_unavailable.title": {"en": "Budget store unavailable", "ko": "예산 저장소에 연결할 수 없음"},
+    "denial.store_unavailable": {
+        "en": "The store that counts the money does not answer, so no paid call is made. It is retried continuously.",
+        "ko": "비용을 집계하는 저장소가 응답하지 않아 유료 호출을 하지 않았습니다. 계속 다시 연결하고 있습니다.",
+    },
+    "denial.upstream_unreachable.title": {"en": "API unreachable", "ko": "API에 연결할 수 없음"},
+    "denial.upstream_unreachable": {
+        "en": "The API “{api}” could not be reached or broke off its answer: {problem}.",
+        "ko": "API ‘{api}’에 연결할 수 없거나 응답이 도중에 끊겼습니다: {problem}.",
+    },
+    "denial.upstream_timeout.title": {"en": "API timed out", "ko": "API 응답 시간 초과"},
+    "denial.upstream_timeout": {
+        "en": "The API “{api}” did not answer in time: {problem}.",
+        "ko": "API ‘{api}’가 제시간에 응답하지 않았습니다: {problem}.",
+    },
+    "denial.bad_request.title": {"en": "Bad request", "ko": "잘못된 요청"},
+    "denial.bad_request": {
+        "en": "The request was not forwarded. {problem}",
+        "ko": "요청을 전달하지 않았습니다. {problem}",
+    },
+    "denial.head_too_large.title": {"en": "Request head too large", "ko": "요청 헤더가 너무 큼"},
+    "denial.head_too_large": {
+        "en": "The request was not forwarded. {problem}",
+        "ko": "요청을 전달하지 않았습니다. {problem}",
+    },
+    "denial.body_too_large.title": {"en": "Request body too large", "ko": "요청 본문이 너무 큼"},
+    "denial.body_too_large": {
+        "en": "The request was not forwarded. {problem}",
+        "ko": "요청을 전달하지 않았습니다. {problem}",
+    },
+}

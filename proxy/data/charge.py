@@ -1,0 +1,119 @@
+"""What an admitted call owes: its reservation while it runs, its bill when it ends, whichever way it was carried.
+
+Decides when the store is asked for more and that the call is settled exactly once, whatever ended it. What was carried
+and how is the business of passage.py (requests) and crossing.py (tunnels).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from decimal import Decimal
+
+import structlog
+
+from proxy.core import growth, money, price
+from proxy.core.model import Admitted, Bill, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
+from proxy.data.inbound import Call
+from proxy.state.gate import Gate
+
+log = structlog.get_logger()
+
+
+class Charge:
+    """The money side of one admitted call. `settle()` may be called again, and be cancelled."""
+
+    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "bill", "call", "ticket")
+
+    def __init__(self, gate: Gate, rules: RuleSet, call: Call, ticket: Admitted) -> None:
+        self._gate = gate
+        self._rules = rules
+        self._settled: Settled | None = None
+        self._began_s = time.monotonic()
+        self.call = call
+        self.ticket = ticket
+        self.bill: Bill | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self._settled is not None
+
+    @property
+    def seconds(self) -> Decimal:
+        """How long the call has been running, to the millisecond."""
+        return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
+
+    async def keep_ahead(self, usage: Usage) -> bool:
+        """Hold at least the bill of `usage`. False: the money is gone, and only this answer says so.
+
+        A store that is away stops nothing that already runs.
+        """
+        ticket = self.ticket
+        if not ticket.windows:
+            return True
+        currency = self._rules.currency
+        needed = price.running(
+            self._rules, self.call.rule, self.call.outbound, ticket.ask.estimate, usage, ticket.now_ms
+        )
+        wanted = growth.next_reservation(needed_atoms=needed, reserved_atoms=ticket.reserved.get(currency, 0))
+        if wanted is None:
+            return True
+        for total in (wanted.total_atoms, wanted.least_atoms):
+            totals = growth.in_every_currency(ticket.reserved, currency, total)
+            grown = await self._gate.extend(ticket, totals)
+            if not isinstance(grown, Denied):
+                self.ticket = grown
+                return True
+            if grown.reason is Reason.STORE_UNAVAILABLE:
+                return True
+        return False
+
+    async def settle(self, usage: Usage) -> None:
+        """Charge the call for `usage`, once. The first bill stands: a repetition says the same again."""
+        if self._settled is not None:
+            return
+        if self.bill is None:
+            self.bill = self._make_bill(usage)
+        learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
+        self._settled = await asyncio.shield(self._gate.settle(self.ticket, self.bill, usage.status, learn=learn))
+
+    def _make_bill(self, usage: Usage) -> Bill:
+        call, ticket = self.call, self.ticket
+        bill = price.actual(
+            self._rules, call.rule, call.outbound, ticket.ask.estimate, usage, ticket.position, ticket.now_ms
+        )
+        if call.observed:
+            bill = replace(bill, state=State.UNPRICED, note="no_rule")
+        if bill.state in (State.UNPRICED, State.ESTIMATED):
+            # Loud on purpose: money that is counted by guess, or not at all, must not pass unnoticed.
+            log.warning(
+                "call.not_priced_exactly",
+                id=ticket.ask.id,
+                note=bill.note,
+                state=bill.state.value,
+                api=call.api.name,
+                rule=call.rule.id,
+                model=usage.model,
+                detail=usage.detail,
+            )
+        return bill
+
+    @property
+    def level(self) -> Level | None:
+        """The tightest budget as last heard of."""
+        if self._settled is not None and self._settled.tightest is not None:
+            return self._settled.tightest
+        return self.ticket.tightest
+
+    def cost_text(self) -> str:
+        """What the call was billed, as a plain decimal in the rules' currency; "0" before the bill."""
+        currency = self._rules.currency
+        return money.format_decimal(self.bill.cost.atoms[currency] if self.bill else 0, currency)
+
+    def remaining_text(self) -> str | None:
+        """What the tightest budget has left, as a plain decimal in that budget's currency."""
+        level = self.level
+        if level is None:
+            return None
+        return money.format_decimal(level.limit_atoms - level.spent_atoms - level.reserved_atoms, level.currency)

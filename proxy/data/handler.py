@@ -1,0 +1,168 @@
+"""The page: what happens to a request, in order.
+
+    accept → identify → match → estimate → ADMIT → forward + meter → SETTLE
+
+A refusal at any step is a value that is rendered and sent; nothing on this page raises for one. Whatever happens after
+the admission, the call is settled. Which rules are current is the page's only mutable state: a reload swaps them, a
+request in flight keeps those it began with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import structlog
+
+from proxy.core import denial, match, price
+from proxy.core.http1 import Field
+from proxy.core.model import Ask, Budget, Denied, Estimate, EstimateMode, Reason, RuleSet, Speaks
+from proxy.core.text import say
+from proxy.data import inbound
+from proxy.data.charge import Charge
+from proxy.data.crossing import Crossing
+from proxy.data.inbound import Call, Refused
+from proxy.data.passage import Passage
+from proxy.data.server import BadRequest, Exchange
+from proxy.data.upstream import Pool
+from proxy.state.gate import Gate
+
+log = structlog.get_logger()
+
+_REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431: Reason.HEAD_TOO_LARGE}
+
+
+class RequestIds:
+    """Ids that sort by time and are unique without asking anybody: 12 hex digits of Unix ms, 16 of chance and count."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._count = itertools.count()
+
+    def new(self, now_ms: int) -> str:
+        return f"{now_ms:012x}{(self._seed + next(self._count)) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+class Page:
+    """The request path of one worker."""
+
+    def __init__(self, rules: RuleSet, gate: Gate, pool: Pool) -> None:
+        self.rules = rules
+        self.gate = gate
+        self.pool = pool
+        self._ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
+
+    def swap(self, rules: RuleSet) -> None:
+        """Make these rules current for requests that begin from now on."""
+        self.rules = rules
+
+    async def handle(self, exchange: Exchange) -> None:
+        """One request from its head to its settlement."""
+        rules, now_ms = self.rules, self.gate.now_ms()
+        exchange.id = self._ids.new(now_ms)
+
+        call = await inbound.read(rules, exchange)  # 400 401 403 407
+        if isinstance(call, Refused):
+            await self._refuse(exchange, rules, call.denied, call.speaks)
+            return
+        estimate = self._estimate(rules, call, now_ms)
+        ask = _question(exchange.id, now_ms, rules, call, estimate)
+
+        ticket = await self.gate.admit(ask)  # 402 429 503
+        if isinstance(ticket, Denied):
+            await self._refuse(exchange, rules, ticket, call.api.speaks, call, ask.budgets)
+            return
+        charge = Charge(self.gate, rules, call, ticket)
+        tunnel = call.outbound.scheme == "connect"
+        passage = Crossing(exchange, charge) if tunnel else Passage(self.pool, exchange, rules, charge)
+        try:
+            failure = await passage.run()  # 502 504
+            if failure is not None:
+                await self._refuse(exchange, rules, failure, call.api.speaks, call)
+        finally:
+            await passage.settle()
+
+    def _estimate(self, rules: RuleSet, call: Call, now_ms: int) -> Estimate:
+        """The worst case; where the rule says so and enough was seen, what such calls cost lately instead."""
+        estimate = price.estimate(rules, call.rule, call.outbound, now_ms)
+        if call.rule.estimate is EstimateMode.LEARNED and estimate.basis == "worst_case":
+            learned = self.gate.learned(call.rule.id, estimate.model)
+            if learned is not None:
+                return price.estimate(rules, call.rule, call.outbound, now_ms, learned)
+        return estimate
+
+    async def _refuse(
+        self,
+        exchange: Exchange,
+        rules: RuleSet,
+        denied: Denied,
+        speaks: Speaks,
+        call: Call | None = None,
+        budgets: tuple[Budget, ...] = (),
+    ) -> None:
+        """Send a refusal in the shape that the API's own clients understand, and leave a trace of it."""
+        named = denied.level.budget if denied.level else None
+        budget = next((one for one in budgets if one.name == named), None)
+        refusal = denial.render(
+            denied,
+            request_id=exchange.id,
+            now_ms=self.gate.now_ms(),
+            language=rules.language,
+            timezone=budget.timezone if budget else rules.timezone,
+            speaks=speaks,
+            restrict_bp=budget.restrict_bp if budget else 9500,
+        )
+        log.info(
+            "request.denied",
+            id=exchange.id,
+            reason=denied.reason.value,
+            status=refusal.status,
+            api=call.api.name if call else None,
+            rule=call.rule.id if call else None,
+            caller=call.caller.name if call else None,
+            budget=named,
+        )
+        self.gate.count_denied(denied.reason, call.api.name if call else "-")
+        if not exchange.started:
+            await exchange.respond(refusal.status, _raw(refusal.headers), refusal.body)
+        elif not exchange.finished:
+            exchange.abort()
+
+    def on_bad_request(self, request: BadRequest, status: int, code: str) -> tuple[list[Field], bytes]:
+        """The answer to a request that was too broken to be shown to the page."""
+        rules, now_ms = self.rules, self.gate.now_ms()
+        request_id = self._ids.new(now_ms)
+        denied = Denied(
+            _REASON_OF_STATUS.get(status, Reason.BAD_REQUEST),
+            status,
+            detail={"problem": say(f"wire.{code}", rules.language)},
+        )
+        refusal = denial.render(
+            denied, request_id=request_id, now_ms=now_ms, language=rules.language, timezone=rules.timezone
+        )
+        log.info("request.rejected", id=request_id, peer=request.peer, status=status, code=code)
+        return _raw(refusal.headers), refusal.body
+
+
+def _question(request_id: str, now_ms: int, rules: RuleSet, call: Call, estimate: Estimate) -> Ask:
+    outbound = call.outbound
+    free = call.observed or estimate.basis == "free"
+    return Ask(
+        id=request_id,
+        at_ms=now_ms,
+        api=call.api.name,
+        rule=call.rule.id,
+        caller=call.caller.name,
+        method=outbound.method,
+        path=outbound.path or f"{outbound.host}:{outbound.port}",
+        priority=call.rule.priority,
+        budgets=() if free else match.chain(rules, call.api, call.rule, call.caller),
+        estimate=estimate,
+        currency=rules.currency,
+        timezone=rules.timezone,
+        free=free,
+    )
+
+
+def _raw(headers: tuple[tuple[str, str], ...]) -> list[Field]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

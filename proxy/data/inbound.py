@@ -1,0 +1,181 @@
+"""What a request on the wire asks for: the way in, the API, the caller, the rule.
+
+Decides everything that can be decided from the request and the rules alone, and answers with a `Call` or a `Denied`.
+Must not know prices, Redis or the upstream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from proxy.core import authority, match
+from proxy.core.headers import wants_websocket
+from proxy.core.identify import ANONYMOUS, Identified, recognise
+from proxy.core.model import (
+    Api,
+    Caller,
+    Denied,
+    EstimateMode,
+    Match,
+    OnExhausted,
+    Outbound,
+    Policy,
+    Price,
+    Priority,
+    Reason,
+    Rule,
+    RuleSet,
+    Speaks,
+)
+from proxy.core.text import say
+from proxy.data.server import Exchange
+
+# A body is read whole before admission only where a rule looks into it, and only up to this size; what is larger
+# streams, is estimated by its size, and matches no rule that asks for a field of it.
+BODY_READ_LIMIT = 8 * 1024 * 1024
+
+HEADER_ENCODING = "latin-1"  # header bytes survive the way to text and back
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that the rules know. `observed`: no rule covers it, and the policy lets it pass unpriced."""
+
+    api: Api
+    rule: Rule
+    caller: Caller
+    outbound: Outbound
+    forward: bool  # came as to a forward proxy
+    key_header: str | None  # header that carried the caller's virtual key; never forwarded
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal with the error shape that the API's own clients understand."""
+
+    denied: Denied
+    speaks: Speaks = Speaks.PROBLEM
+
+
+@lru_cache(maxsize=64)
+def _looks_into_bodies(api: Api) -> bool:
+    return any(rule.needs_body for rule in api.rules)
+
+
+async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
+    """Understand one request. Reads its body only where a rule of its API looks into bodies."""
+    target = authority.parse_target(exchange.method, exchange.target)
+    if isinstance(target, authority.Refusal):
+        return _bad(rules, target.code)
+    if exchange.method == "TRACE":
+        # TRACE would send the injected credentials back to the client (RFC 9110 §9.3.8).
+        return _bad(rules, "trace")
+    if wants_websocket(exchange.headers):
+        return _bad(rules, "websocket", status=501)
+    headers = tuple(
+        (name.decode(HEADER_ENCODING).lower(), value.decode(HEADER_ENCODING)) for name, value in exchange.headers
+    )
+    forward = target.authority is not None
+    path, _, query = target.path.partition("?")
+    if target.authority is not None:
+        scheme = "connect" if target.form == "authority" else target.scheme or "http"
+        host, port = target.authority.host, target.authority.port or 0
+        api = match.destination_forward(rules, scheme, host, port)
+    else:
+        found = match.destination_reverse(rules, _host_header(headers), path)
+        if found is None:
+            mounts = ", ".join(f"/{known.mount}" for known in rules.apis) or "-"
+            return _no_rule(text="no_mount", target=path, mounts=mounts)
+        api, path = found
+        scheme, host, port = api.scheme, api.host, api.port
+
+    who = recognise(rules, headers, forward)
+    speaks = api.speaks if api is not None else Speaks.PROBLEM
+    if isinstance(who, Denied):
+        return Refused(who, speaks)
+    if scheme != "connect" and path != "*" and match.normal_path(path) is None:
+        return _bad(rules, "dot_segments", speaks)
+
+    body: bytes | None = None
+    size = exchange.body.length
+    if size == 0:
+        body = b""
+    elif api is not None and scheme != "connect" and _looks_into_bodies(api):
+        body = await exchange.body.read(BODY_READ_LIMIT)
+        if body is not None:
+            size = len(body)
+    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, body, size)
+
+    if api is None:
+        if rules.unknown is not Policy.OBSERVE:
+            return _no_rule(method=exchange.method, target=f"{host}:{port}")
+        if authority.is_private(host):
+            return _no_rule(text="private_destination", target=host)
+        api, rule = _observed(host, port, scheme)
+        return Call(
+            api, rule, who.caller if isinstance(who, Identified) else ANONYMOUS, outbound, True, who.header, True
+        )
+    rule_found = match.match(api, outbound)
+    if rule_found is None:
+        if scheme == "connect":
+            return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
+        if rules.unknown is not Policy.OBSERVE:
+            return _no_rule(speaks, method=exchange.method, target=f"{api.name} {path}")
+        _, rule_found = _observed(api.name, port, scheme)
+        return Call(api, rule_found, who.caller, outbound, forward, who.header, True)
+    return Call(api, rule_found, who.caller, outbound, forward, who.header)
+
+
+def _host_header(headers: tuple[tuple[str, str], ...]) -> str | None:
+    for name, value in headers:
+        if name == "host":
+            return value
+    return None
+
+
+def _no_rule(speaks: Speaks = Speaks.PROBLEM, **detail: str) -> Refused:
+    return Refused(Denied(Reason.NO_RULE, 403, detail=detail), speaks)
+
+
+def _bad(rules: RuleSet, code: str, speaks: Speaks = Speaks.PROBLEM, status: int = 400) -> Refused:
+    problem = say(f"wire.{code}", rules.language)
+    return Refused(Denied(Reason.BAD_REQUEST, status, detail={"problem": problem}), speaks)
+
+
+@lru_cache(maxsize=1024)
+def _observed(name: str, port: int, scheme: str) -> tuple[Api, Rule]:
+    """Stand-ins for a destination that no rule names: forwarded as it is, recorded as unpriced."""
+    rule = Rule(
+        id=f"{name}/observed",
+        api=name,
+        match=Match(),
+        price=Price(currency="USD"),
+        priority=Priority.OPTIONAL,
+        estimate=EstimateMode.WORST_CASE,
+        on_exhausted=OnExhausted.FINISH,
+        max_output_tokens=0,
+        max_input_tokens=None,
+        max_seconds=0,
+        max_kb=0,
+        where="-",
+        needs_body=False,
+        needs_response=False,
+    )
+    api = Api(
+        name=name,
+        scheme="http" if scheme == "connect" else scheme,
+        host=name,
+        port=port,
+        base_path="",
+        hosts=(name,),
+        mount="",
+        credentials=(),
+        speaks=Speaks.PROBLEM,
+        rules=(rule,),
+        connect_timeout_s=10,
+        read_timeout_s=300,
+        total_timeout_s=None,
+    )
+    return api, rule

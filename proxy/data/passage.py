@@ -1,0 +1,223 @@
+"""One admitted request on its way to the API and back: forwarded, metered, and paid for in every end.
+
+Decides how an answer is passed on (whole, with its cost in the head, or piece by piece as it arrives) and how a stream
+ends whose budget ran out. Must not know how a price is made or how Redis decides.
+
+Settlement comes before the last byte: whoever has seen the end of an answer finds it in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import structlog
+
+from proxy.core import headers
+from proxy.core.http1 import Field, Malformed
+from proxy.core.meter import Meter
+from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Usage
+from proxy.core.text import say
+from proxy.core.truncate import truncation
+from proxy.data.charge import Charge
+from proxy.data.server import Exchange
+from proxy.data.upstream import Attempt, Origin, Pool, UpstreamAnswer, UpstreamError, UpstreamTimeout
+
+log = structlog.get_logger()
+
+# Output tokens that an API may produce between a piece of a stream and the moment it notices that nobody listens.
+LOOKAHEAD_TOKENS = 4
+
+_COST = b"X-Spendgate-Cost"
+
+
+class Passage:
+    """The way of one call to the API and back. `await run()`, then always `await settle()`."""
+
+    __slots__ = (
+        "_attempt",
+        "_charge",
+        "_complete",
+        "_exchange",
+        "_growing",
+        "_meter",
+        "_pool",
+        "_rules",
+        "_tokens_checked",
+    )
+
+    def __init__(self, pool: Pool, exchange: Exchange, rules: RuleSet, charge: Charge) -> None:
+        self._pool = pool
+        self._exchange = exchange
+        self._rules = rules
+        self._charge = charge
+        self._attempt = Attempt()
+        self._complete = False  # the API's answer came to its announced end
+        prices = charge.call.rule.price
+        self._growing = prices.tokens is not None or prices.catalog is not None
+        self._tokens_checked = 0
+        self._meter = Meter(charge.call.rule, charge.call.outbound, count_tokens=self._growing)
+
+    async def run(self) -> Denied | None:
+        """Forward the call and answer the client. A `Denied` is the refusal to send when the API failed us."""
+        try:
+            answer = await self._send()
+        except UpstreamTimeout as error:
+            return self._failed(Reason.UPSTREAM_TIMEOUT, 504, error)
+        except UpstreamError as error:
+            return self._failed(Reason.UPSTREAM_UNREACHABLE, 502, error)
+        except Malformed as problem:
+            # The client's own body broke while it was on its way to the API.
+            text = say(f"wire.{problem.code}", self._rules.language)
+            return Denied(Reason.BAD_REQUEST, problem.status, detail={"problem": text})
+        try:
+            self._meter.head(answer.status, answer.headers)
+            if answer.whole is not None:
+                await self._answer_whole(answer, answer.whole)
+            else:
+                await self._answer_as_it_comes(answer)
+        finally:
+            answer.close()
+        return None
+
+    async def settle(self) -> None:
+        """Charge the call for what became of it."""
+        if not self._charge.settled:
+            await self._charge.settle(self._usage())
+
+    def _usage(self) -> Usage:
+        body = self._charge.call.outbound.body
+        return self._meter.finish(
+            self._complete,
+            bytes_up=len(body) if body is not None else self._exchange.body.received,
+            seconds=self._charge.seconds,
+            sent=self._attempt.sent,
+        )
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> UpstreamAnswer:
+        call, exchange = self._charge.call, self._exchange
+        api, outbound = call.api, call.outbound
+        if call.forward:
+            origin = Origin(outbound.scheme, outbound.host, outbound.port, allow_private=not call.observed)
+            path = outbound.path
+        else:
+            origin = Origin(api.scheme, api.host, api.port)
+            path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
+        if outbound.query or exchange.target.endswith("?"):
+            path = f"{path}?{outbound.query}"
+        body: bytes | AsyncIterator[bytes]
+        length: int | None
+        if outbound.body is not None:
+            body, length = outbound.body, len(outbound.body)
+        else:
+            body, length = exchange.body.chunks(), exchange.body.length
+        drop = frozenset((call.key_header.encode("latin-1"),)) if call.key_header else frozenset[bytes]()
+        if call.rule.on_exhausted is OnExhausted.TRUNCATE:
+            drop |= {b"accept-encoding"}  # a compressed stream cannot be ended early and cleanly
+        head = headers.request_head(
+            outbound.method,
+            path,
+            exchange.headers,
+            host=_host(origin),
+            length=length,
+            minor=exchange.minor,
+            drop=drop,
+            credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
+        )
+        return await self._pool.exchange(
+            origin,
+            outbound.method,
+            head,
+            body,
+            chunked=length is None,
+            connect_timeout_s=api.connect_timeout_s,
+            read_timeout_s=api.read_timeout_s,
+            total_timeout_s=api.total_timeout_s,
+            attempt=self._attempt,
+        )
+
+    def _failed(self, reason: Reason, status: int, error: UpstreamError) -> Denied:
+        name = self._charge.call.api.name
+        log.warning("upstream.failed", id=self._exchange.id, api=name, reason=error.detail, sent=self._attempt.sent)
+        return Denied(reason, status, detail={"api": name, "problem": error.detail})
+
+    # --- back ----------------------------------------------------------------------------------------------------
+
+    async def _answer_whole(self, answer: UpstreamAnswer, body: bytes) -> None:
+        """The complete answer is here: settle it first, so that its head can tell what it cost."""
+        self._meter.feed(body)
+        self._complete = True
+        await self.settle()
+        fields = self._fields(answer, with_cost=True)
+        if self._exchange.method == "HEAD" or answer.status == 304:
+            await self._exchange.start(answer.status, fields, answer.length, answer.reason)
+            await self._exchange.finish()
+        else:
+            await self._exchange.respond(answer.status, fields, body, answer.reason)
+
+    async def _answer_as_it_comes(self, answer: UpstreamAnswer) -> None:
+        exchange, meter, rule = self._exchange, self._meter, self._charge.call.rule
+        # An announced length can neither be shortened nor followed by an end of our own.
+        truncates = rule.on_exhausted is OnExhausted.TRUNCATE and answer.length is None
+        fields = self._fields(answer, with_cost=False)
+        wants_cost = answer.length is None and b"trailers" in (headers.first(exchange.headers, b"te") or b"").lower()
+        if wants_cost:
+            fields.append((b"Trailer", _COST))
+        await exchange.start(answer.status, fields, answer.length, answer.reason)
+        exhausted = False
+        try:
+            while piece := await answer.next():
+                meter.feed(piece)
+                if self._growing and meter.streamed and not exhausted:
+                    exhausted = not await self._stay_ahead()
+                    if exhausted:
+                        log.info("stream.exhausted", id=exchange.id, rule=rule.id, then=rule.on_exhausted.value)
+                if exhausted and truncates and (keep := meter.safe_length) is not None:
+                    await self._truncate(answer, piece[:keep])
+                    return
+                await exchange.write(piece)
+        except (UpstreamError, Malformed) as error:
+            # Nothing can be taken back; the client must see that the answer is not whole.
+            log.warning("upstream.answer_cut", id=exchange.id, api=rule.api, reason=str(error))
+            exchange.abort()
+            return
+        self._complete = True
+        await self.settle()
+        trailers = headers.trailer_fields(answer.trailers)
+        if wants_cost:
+            trailers.append((_COST, self._charge.cost_text().encode()))
+        await exchange.finish(trailers or None)
+
+    async def _stay_ahead(self) -> bool:
+        """Keep the reservation ahead of what the stream consumes. False: there is no more money."""
+        usage = self._meter.so_far()
+        seen = usage.tokens_seen
+        if seen == self._tokens_checked:
+            return True
+        self._tokens_checked = seen
+        return await self._charge.keep_ahead(replace(usage, tokens_seen=seen + LOOKAHEAD_TOKENS))
+
+    async def _truncate(self, answer: UpstreamAnswer, rest: bytes) -> None:
+        """End a stream early in the API's own way. `rest` completes the event that was on its way."""
+        answer.close()
+        await self.settle()
+        await self._exchange.write(rest + truncation(self._meter, self._charge.call.outbound))
+        await self._exchange.finish()
+
+    def _fields(self, answer: UpstreamAnswer, *, with_cost: bool) -> list[Field]:
+        fields = headers.response_headers(answer.headers, minor=answer.version[1])
+        fields.append((b"X-Spendgate-Request-Id", self._exchange.id.encode()))
+        if with_cost:
+            fields.append((_COST, self._charge.cost_text().encode()))
+        left = self._charge.remaining_text()
+        if left is not None:
+            fields.append((b"X-Spendgate-Budget-Remaining", left.encode()))
+        return fields
+
+
+def _host(origin: Origin) -> bytes:
+    name = f"[{origin.host}]" if ":" in origin.host else origin.host
+    usual = (origin.scheme, origin.port) in (("http", 80), ("https", 443))
+    return (name if usual else f"{name}:{origin.port}").encode("ascii")

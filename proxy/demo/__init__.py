@@ -1,0 +1,1 @@
+"""The demonstration: paid APIs of our own on loopback, and a driver that spends a small budget step by step."""

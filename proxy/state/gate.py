@@ -1,0 +1,517 @@
+"""The one question asked of Redis before a call, and the one statement made after it.
+
+Decides what happens around the scripts: which windows to ask about, what to do when the store is away or an answer got
+lost, when leases are renewed and abandoned reservations charged. What is admitted and what is charged is decided by the
+scripts alone (lua/admit.lua, extend.lua, settle.lua), atomically, by Redis's own clock.
+
+Three promises hold whatever dies when: a call that may have been billed is charged; it is charged once; a reservation
+that nobody ended is charged at what it holds when its lease has run out. Must not know HTTP, prices or rules files.
+
+Mutable state, all of it this worker's: live reservations (to renew), statements not yet written (to repeat), denials
+not yet counted, learned costs (to answer at once), the distance between this machine's clock and Redis's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import structlog
+
+from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason, Settled
+from proxy.core.windows import local_day, window_at
+from proxy.state import plan as plans
+from proxy.state.keys import ROLLUP_KEPT_S, Keys
+from proxy.state.plan import Args, Plan
+from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
+
+log = structlog.get_logger()
+
+LEASE_MS: Final = 30_000
+RECLAIM_EVERY_S: Final = 5.0
+LEARNED_FRESH_S: Final = 2.0
+LEARNED_LEAST: Final = 20  # samples below which nothing is learned
+_PLANS_KEPT: Final = 4096
+_STATEMENTS_KEPT: Final = 50_000
+_ROUNDS: Final = 5  # how often windows are computed again before giving up
+_RECLAIM_BATCH: Final = 100
+
+_CODES: Final[Mapping[int, tuple[Reason, int]]] = {
+    5: (Reason.BUDGET_STOPPED, 503),
+    4: (Reason.BUDGET_RESTRICTED, 402),
+    3: (Reason.BUDGET_INSUFFICIENT, 402),
+    2: (Reason.BUDGET_BUSY, 503),
+    1: (Reason.BUDGET_BUSY, 402),
+}
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def store_denial(reason: str) -> Denied:
+    return Denied(Reason.STORE_UNAVAILABLE, 503, retry_after_s=1, should_retry=True, detail={"cause": reason})
+
+
+@dataclass(slots=True)
+class _Live:
+    """A reservation that this worker runs."""
+
+    plan: Plan
+    renewed_ms: int
+
+
+@dataclass(slots=True)
+class _Statement:
+    """A settle or void that must reach Redis, however often it takes."""
+
+    call_id: str
+    mode: str
+    keys: list[str]
+    args: Args
+    plan: Plan
+    until_ms: int | None = None  # void of an admission whose fate is unknown: repeated until then
+    in_flight: bool = False
+    answered: bool = False  # such a void found nothing yet
+    waiter: asyncio.Future[list[Reply] | None] | None = None  # None as result: kept for later
+
+
+@dataclass(slots=True)
+class _Learned:
+    value: int | None = None
+    read_s: float = 0.0
+    refreshing: bool = False
+
+
+class Gate:
+    """Admission and settlement for one worker.
+
+    clock: Unix ms of this machine. pinned: tests give their own clock to the scripts too, instead of Redis's TIME.
+    timezone: of the day in which denials are counted, until the first call tells the rules' own.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        *,
+        clock: Callable[[], int] = wall_ms,
+        pinned: bool = False,
+        lease_ms: int = LEASE_MS,
+        timezone: str = "UTC",
+    ) -> None:
+        self.store = store
+        self.keys = keys
+        self.timezone = timezone
+        self.lease_ms = lease_ms
+        self._clock = clock
+        self._pinned = pinned
+        self._offset_ms = 0
+        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._live: dict[str, _Live] = {}
+        self._statements: dict[tuple[str, str], _Statement] = {}  # in the order they were made
+        self._denials: Counter[tuple[str, str]] = Counter()
+        self._learned: dict[tuple[str, str], _Learned] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._written = asyncio.Event()
+        self._connected_s: float | None = None
+        store.on_connected.append(self._on_connected)
+        if store.connected:
+            self._on_connected()
+
+    # --- the question --------------------------------------------------------------------------------------------
+
+    async def admit(self, ask: Ask) -> Admitted | Denied:
+        """Ask for permission to call once; reserves the estimate in every budget of the chain.
+
+        A denial is a value. Without the store the answer is Denied(STORE_UNAVAILABLE), at once or within a second;
+        whatever an unanswered question may have reserved is released as soon as the store is back. A free call holds
+        nothing and passes at every level, as long as its ledger entry could be written.
+        Raises KeyError when the estimate does not name an amount in a budget's currency.
+        """
+        if not self.store.connected:
+            return store_denial(self.store.reason)
+        self.timezone = ask.timezone
+        now_ms = self.now_ms()
+        if ask.free:
+            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None)
+        for _ in range(_ROUNDS):
+            plan = self._plan(ask, now_ms)
+            args = plan.admit_args(ask, self._given(), now_ms, self.lease_ms)
+            try:
+                reply = await self.store.script("admit", plan.admit_keys, args)
+            except StoreUnavailable as error:
+                self._void_unknown(plan, ask.id)
+                return store_denial(str(error))
+            except asyncio.CancelledError:
+                self._void_unknown(plan, ask.id)
+                raise
+            redis_ms: int = reply[1]
+            self._heard(redis_ms)
+            if reply[0] == 1:
+                return self._admitted(ask, plan, reply)
+            if reply[0] == 0:
+                return self._denied(plan, reply)
+            now_ms = redis_ms
+        return store_denial("the clock of the store does not stand still")
+
+    async def extend(self, admitted: Admitted, totals: Mapping[str, int]) -> Admitted | Denied:
+        """Let the reservation of a running call grow to `totals` (atoms by currency) in all its budgets, or in none.
+
+        Smaller totals change nothing. A currency left out keeps what it holds.
+        """
+        ask = admitted.ask
+        wanted = {c: max(atoms, totals.get(c, 0)) for c, atoms in admitted.reserved.items()}
+        plan = self._plan_of(admitted)
+        if ask.free or not plan.budgets:
+            return replace(admitted, reserved=wanted)
+        try:
+            args = plan.extend_args(ask, self._given(), self.lease_ms, [wanted[c] for c in plan.currencies])
+            reply = await self.store.script("extend", plan.admit_keys[: 2 + len(plan.budgets)], args)
+        except StoreUnavailable as error:
+            return store_denial(str(error))
+        self._heard(reply[1])
+        if reply[0] == 0:
+            return self._denied(plan, reply)
+        if reply[0] == -1:
+            return store_denial("the reservation is gone")
+        live = self._live.get(ask.id)
+        if live is not None:
+            live.renewed_ms = self.now_ms()
+        return replace(admitted, reserved=wanted, tightest=plan.level(reply[2], reply[3], reply[4]))
+
+    # --- the statement -------------------------------------------------------------------------------------------
+
+    async def settle(self, admitted: Admitted, bill: Bill, status: int | None, *, learn: bool = False) -> Settled:
+        """End a call with its bill: release, charge, write the ledger. Idempotent by id.
+
+        status: of the upstream's answer, None if none came. learn: keep the cost as a sample for `learned`.
+        The statement outlives its caller: cancelled or with the store away, it is repeated until it is written
+        (Settled.pending).
+        """
+        ask, plan = admitted.ask, self._plan_of(admitted)
+        spent = bill.cost.atoms
+        fallback = {} if not bill.cost.original else admitted.reserved
+        charges = [spent[c] if c in spent else fallback.get(c, 0) for c in plan.currencies]
+        args = plan.settle_args(
+            "settle",
+            ask.id,
+            self._given(),
+            self.now_ms(),
+            units=bill.quota_units,
+            cost=spent[ask.currency],
+            sample=spent[ask.currency] if learn else None,
+            entry=plans.ledger_entry(plan, admitted, bill, status, charges),
+            charges=charges,
+        )
+        keys = plan.settle_keys(ask.id, self.keys.learned(ask.rule, ask.estimate.model or "-"))
+        reply = await self._state(_Statement(ask.id, "settle", keys, args, plan))
+        if reply is None:
+            return Settled(True, None, pending=True)
+        if reply[0] == 0:
+            return Settled(False, None)
+        crossed = tuple(
+            (plan.budgets[reply[at] - 1].name, plan.percents[reply[at + 1].decode()]) for at in range(4, len(reply), 2)
+        )
+        return Settled(True, plan.level(reply[1], reply[2], reply[3]), crossed)
+
+    async def void(self, ask: Ask) -> None:
+        """Release a reservation whose call was never made: no charge, no ledger entry. Of none held: nothing."""
+        live = self._live.get(ask.id)
+        if live is None and ask.free:
+            return
+        plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
+        await self._state(self._void(plan, ask.id))
+
+    def count_denied(self, reason: Reason, api: str) -> None:
+        """Count a refusal in today's roll-up; written with the next round of `maintain`."""
+        self._denials[(api, reason.value)] += 1
+
+    # --- upkeep --------------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """Settlements and releases that the store has not confirmed and nobody is waiting for on the wire."""
+        return sum(not (s.in_flight or s.answered) for s in self._statements.values())
+
+    @property
+    def live(self) -> int:
+        """Reservations that this worker runs."""
+        return len(self._live)
+
+    def now_ms(self) -> int:
+        """Redis's clock as far as this worker knows it."""
+        return self._clock() + self._offset_ms
+
+    async def renew(self, ids: Iterable[str]) -> None:
+        """Give reservations a new lease; those that are gone stay gone. Raises StoreUnavailable."""
+        until_ms = self.now_ms() + self.lease_ms
+        args: list[str | bytes | int] = []
+        for call_id in ids:
+            args += [until_ms, call_id]
+        if args:
+            await self.store.call("ZADD", self.keys.leases, "XX", "GT", *args)
+
+    async def reclaim(self) -> int:
+        """Charge reservations whose lease has run out at what they hold, marked unconfirmed. Returns how many.
+
+        Every worker may do it at any time: the script charges each once. Raises StoreUnavailable.
+        """
+        count = 0
+        while True:
+            reply = await self.store.script(
+                "reclaim", [self.keys.reservations, self.keys.leases], [self._given(), _RECLAIM_BATCH]
+            )
+            self._heard(reply[0])
+            calls: list[asyncio.Future[Reply]] = []
+            for call_id, record in zip(reply[1::2], reply[2::2], strict=True):
+                name = call_id.decode()
+                try:
+                    keys, args = plans.reclaim_call(self.keys, name, record, self._given(), self.now_ms())
+                except (ValueError, LookupError) as error:
+                    # Not ours to guess: look again in an hour, and let doctor tell it.
+                    log.error("reservation.unreadable", id=name, error=str(error))
+                    await self.store.call("ZADD", self.keys.leases, "XX", self.now_ms() + 3_600_000, name)
+                    continue
+                calls.append(self.store.script("settle", keys, args))
+                log.warning("reservation.reclaimed", id=name)
+            done: int = sum(answer[0] for answer in await asyncio.gather(*calls))
+            count += done
+            if len(reply) < 1 + 2 * _RECLAIM_BATCH or not done:
+                return count
+
+    async def maintain(self, every_s: float = 1.0) -> None:
+        """Run until cancelled: renew leases, repeat statements, write counts, and now and then reclaim."""
+        loop = asyncio.get_running_loop()
+        next_reclaim_s = 0.0
+        while True:
+            await asyncio.sleep(every_s)
+            if not self.store.connected:
+                continue
+            try:
+                await self.tidy()
+                # A store that was just away may hold reservations of workers that could not renew them: let them.
+                settled_s = (self._connected_s or 0.0) + self.lease_ms / 3000
+                if loop.time() >= max(next_reclaim_s, settled_s):
+                    next_reclaim_s = loop.time() + RECLAIM_EVERY_S
+                    await self.reclaim()
+            except StoreUnavailable:
+                continue
+            except ScriptError as error:
+                log.error("gate.upkeep_failed", error=str(error))
+
+    async def tidy(self) -> None:
+        """One round of upkeep without reclaiming. Raises StoreUnavailable."""
+        now_ms = self.now_ms()
+        old = [call_id for call_id, live in self._live.items() if now_ms - live.renewed_ms > self.lease_ms // 3]
+        if old:
+            await self.renew(old)
+            for call_id in old:
+                if (live := self._live.get(call_id)) is not None:
+                    live.renewed_ms = now_ms
+        self._repeat()
+        await self._write_denials()
+
+    async def drain(self, timeout_s: float) -> int:
+        """Wait until every statement is written, at most `timeout_s`; returns how many are left."""
+        with contextlib.suppress(TimeoutError, StoreUnavailable):
+            async with asyncio.timeout(timeout_s):
+                if self.store.connected:
+                    await self._write_denials()
+                while self._unwritten():
+                    self._written.clear()
+                    await self._written.wait()
+        for task in tuple(self._tasks):
+            task.cancel()
+        return self._unwritten()
+
+    def _unwritten(self) -> int:
+        return sum(not statement.answered for statement in self._statements.values())
+
+    # --- learned costs -------------------------------------------------------------------------------------------
+
+    def learned(self, rule: str, model: str | None) -> int | None:
+        """99th percentile (atoms of the ledger's currency) of what such calls cost lately; None below 20 samples.
+
+        Answers from memory at once; what is older than two seconds is read again behind the answer.
+        """
+        key = (rule, model or "-")
+        known = self._learned.get(key)
+        if known is None:
+            if len(self._learned) >= _PLANS_KEPT:
+                self._learned.clear()
+            known = self._learned[key] = _Learned()
+        now_s = asyncio.get_running_loop().time()
+        if not known.refreshing and (known.read_s == 0.0 or now_s - known.read_s > LEARNED_FRESH_S):
+            known.refreshing = True
+            self._spawn(self._refresh_quietly(rule, model))
+        return known.value
+
+    async def refresh_learned(self, rule: str, model: str | None) -> int | None:
+        """Read the samples now. Raises StoreUnavailable."""
+        key = (rule, model or "-")
+        raw = await self.store.call("LRANGE", self.keys.learned(*key), 0, -1)
+        samples = sorted(map(int, raw))
+        # Nearest rank: the smallest sample that at least 99 of 100 do not exceed.
+        value = samples[-(-99 * len(samples) // 100) - 1] if len(samples) >= LEARNED_LEAST else None
+        known = self._learned.setdefault(key, _Learned())
+        known.value, known.read_s = value, asyncio.get_running_loop().time()
+        return value
+
+    async def _refresh_quietly(self, rule: str, model: str | None) -> None:
+        try:
+            await self.refresh_learned(rule, model)
+        except (StoreUnavailable, ScriptError) as error:
+            log.warning("learned.unread", rule=rule, error=str(error))
+        finally:
+            self._learned.setdefault((rule, model or "-"), _Learned()).refreshing = False
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _given(self) -> int:
+        return self._clock() if self._pinned else 0
+
+    def _heard(self, redis_ms: int) -> None:
+        if not self._pinned:
+            self._offset_ms = redis_ms - self._clock()
+
+    def _plan(self, ask: Ask, now_ms: int) -> Plan:
+        """The plan for these budgets now. Rules are compiled once, so a budget is known by its identity."""
+        quota = plans.quota_name(ask.estimate.quota)
+        key = (ask.timezone, quota, *map(id, ask.budgets))
+        plan = self._plans.get(key)
+        if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan.budgets, ask.budgets):
+            if len(self._plans) >= _PLANS_KEPT:
+                self._plans.clear()
+            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, quota, now_ms)
+        return plan
+
+    def _plan_of(self, admitted: Admitted) -> Plan:
+        """The plan that the call was admitted with: its money belongs into those windows for ever."""
+        ask = admitted.ask
+        live = self._live.get(ask.id)
+        if live is not None:
+            return live.plan
+        if ask.free:
+            return self._plan(replace(ask, budgets=()), admitted.now_ms)
+        quota = ask.estimate.quota
+        window = window_at(quota.period, ask.timezone, admitted.now_ms) if quota else None
+        named = (quota.name, window) if quota and window else None
+        return Plan.of_windows(self.keys, ask.budgets, admitted.windows, ask.timezone, named, admitted.now_ms)
+
+    def _admitted(self, ask: Ask, plan: Plan, reply: list[int]) -> Admitted:
+        _, now_ms, position, _, tight, spent, reserved = reply
+        self._live[ask.id] = _Live(plan, now_ms)
+        drawn = position if position >= 0 else None
+        held = plans.held_by_currency(plan, ask, drawn)
+        return Admitted(ask, now_ms, plan.windows, held, drawn, plan.level(tight, spent, reserved))
+
+    def _denied(self, plan: Plan, reply: list[int]) -> Denied:
+        _, now_ms, code, index, spent, reserved, estimate = reply
+        reason, status = _CODES[code]
+        level: Level | None = plan.level(index, spent, reserved)
+        busy = reason is Reason.BUDGET_BUSY
+        reset_s = 1 if busy or level is None else max(1, -(-(level.resets_at_ms - now_ms) // 1000))
+        return Denied(reason, status, level, estimate, reset_s, busy)
+
+    def _void(self, plan: Plan, call_id: str, until_ms: int | None = None) -> _Statement:
+        args = plan.settle_args("void", call_id, self._given(), self.now_ms(), charges=[0] * len(plan.budgets))
+        return _Statement(call_id, "void", plan.settle_keys(call_id, self.keys.learned("-", "-")), args, plan, until_ms)
+
+    def _void_unknown(self, plan: Plan, call_id: str) -> None:
+        """Release what an unanswered question may have reserved, now or when the store is back.
+
+        The question may even arrive after its release, from a connection that a stopped server reads late; therefore
+        the release is repeated until it found something or a lease has passed.
+        """
+        self._send(self._keep(self._void(plan, call_id, self.now_ms() + self.lease_ms)))
+
+    async def _state(self, statement: _Statement) -> list[Reply] | None:
+        waiter: asyncio.Future[list[Reply] | None] = asyncio.get_running_loop().create_future()
+        statement.waiter = waiter
+        self._send(self._keep(statement))
+        return await waiter
+
+    def _keep(self, statement: _Statement) -> _Statement:
+        self._live.pop(statement.call_id, None)
+        if len(self._statements) >= _STATEMENTS_KEPT:
+            lost = self._statements.pop(next(iter(self._statements)))
+            # Its reservation stays: reclaim charges it at the estimate.
+            log.error("statement.dropped", id=lost.call_id, mode=lost.mode)
+        self._statements[(statement.call_id, statement.mode)] = statement
+        return statement
+
+    def _send(self, statement: _Statement) -> None:
+        try:
+            future = self.store.script("settle", statement.keys, statement.args)
+        except StoreUnavailable:
+            self._tell(statement, None)
+            return
+        statement.in_flight = True
+        future.add_done_callback(lambda done: self._answered(statement, done))
+
+    def _answered(self, statement: _Statement, done: asyncio.Future[Reply]) -> None:
+        statement.in_flight = False
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            reply: list[Reply] = done.result()
+            if statement.until_ms is not None and reply[0] == 0 and self.now_ms() < statement.until_ms:
+                statement.answered = True
+            else:
+                self._statements.pop((statement.call_id, statement.mode), None)
+            self._written.set()
+            self._tell(statement, reply)
+            return
+        if not isinstance(error, StoreUnavailable):
+            log.error("statement.refused", id=statement.call_id, mode=statement.mode, error=str(error))
+        self._tell(statement, None)
+
+    @staticmethod
+    def _tell(statement: _Statement, reply: list[Reply] | None) -> None:
+        waiter, statement.waiter = statement.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(reply)
+
+    def _repeat(self) -> None:
+        for statement in tuple(self._statements.values()):
+            if not statement.in_flight:
+                self._send(statement)
+
+    def _on_connected(self) -> None:
+        self._connected_s = asyncio.get_running_loop().time()
+        self._spawn(self._renew_live())
+        self._repeat()
+
+    async def _renew_live(self) -> None:
+        with contextlib.suppress(StoreUnavailable, ScriptError):
+            await self.renew(tuple(self._live))
+
+    async def _write_denials(self) -> None:
+        """Raises StoreUnavailable; the counts are then kept."""
+        if not self._denials:
+            return
+        counted, self._denials = self._denials, Counter()
+        key = self.keys.day(local_day(self.now_ms(), self.timezone))
+        try:
+            calls = [
+                self.store.call("HINCRBY", key, f"denied|{api}|{reason}", number)
+                for (api, reason), number in counted.items()
+            ]
+            await asyncio.gather(*calls, self.store.call("EXPIRE", key, ROLLUP_KEPT_S + 86_400))
+        except StoreUnavailable:
+            self._denials.update(counted)
+            raise
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _same(known: tuple[Budget, ...], asked: tuple[Budget, ...]) -> bool:
+    return len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True))

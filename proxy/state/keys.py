@@ -1,0 +1,75 @@
+"""Every Redis key of spendgate, its shape and its lifetime: the one list.
+
+All keys of one tenant share the hash tag {tenant}, so that a tenant lives in one slot of a cluster and one script may
+touch all of them. Every key has a lifetime: nothing that spendgate writes stays for ever. docs/redis.md tells the
+same list to people, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+DAY_S = 86_400
+
+BUDGET_KEPT_S = 400 * DAY_S  # after the period's end: a year's comparison, and a month to look at it
+LEDGER_KEPT_S = 400 * DAY_S  # after the month's end
+ROLLUP_KEPT_S = 400 * DAY_S  # after the day's end
+QUOTA_KEPT_S = 40 * DAY_S  # after the period's end
+SETTLED_KEPT_S = 3 * DAY_S  # after the day of admission: how late the repeat of a settlement is still recognised
+UNCONFIRMED_KEPT_S = 7 * DAY_S  # how late a settlement may come after its lease ran out
+LEARNED_KEPT_S = 40 * DAY_S
+IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
+PROXY_KEPT_S = 15
+
+# Pattern -> Redis type. docs/redis.md must list exactly these.
+PATTERNS: dict[str, str] = {
+    "budget:<name>:<period>": "hash",
+    "quota:<rule>:<period>": "hash",
+    "reservations": "hash",
+    "leases": "zset",
+    "settled:<day>": "set",
+    "unconfirmed:<id>": "hash",
+    "ledger:<month>": "stream",
+    "thresholds": "stream",
+    "day:<day>": "hash",
+    "day:<day>:callers": "zset",
+    "learned:<rule>:<model>": "list",
+    "proxy:<host>:<pid>": "hash",
+}
+
+
+class Keys:
+    """Names of one tenant's keys. Labels are those of core/windows.py."""
+
+    __slots__ = ("leases", "prefix", "reservations", "thresholds")
+
+    def __init__(self, tenant: str = "main") -> None:
+        self.prefix = f"spendgate:{{{tenant}}}:"
+        self.reservations = f"{self.prefix}reservations"
+        self.leases = f"{self.prefix}leases"
+        self.thresholds = f"{self.prefix}thresholds"
+
+    def budget(self, name: str, period: str) -> str:
+        return f"{self.prefix}budget:{name}:{period}"
+
+    def quota(self, rule: str, period: str) -> str:
+        return f"{self.prefix}quota:{rule}:{period}"
+
+    def settled(self, day: str) -> str:
+        return f"{self.prefix}settled:{day}"
+
+    def unconfirmed(self, call_id: str) -> str:
+        return f"{self.prefix}unconfirmed:{call_id}"
+
+    def ledger(self, month: str) -> str:
+        return f"{self.prefix}ledger:{month}"
+
+    def day(self, day: str) -> str:
+        return f"{self.prefix}day:{day}"
+
+    def day_callers(self, day: str) -> str:
+        return f"{self.prefix}day:{day}:callers"
+
+    def learned(self, rule: str, model: str) -> str:
+        return f"{self.prefix}learned:{rule}:{model}"
+
+    def proxy(self, host: str, pid: int) -> str:
+        return f"{self.prefix}proxy:{host}:{pid}"

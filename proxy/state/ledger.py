@@ -1,0 +1,192 @@
+"""What was spent, by whom and on what: reads the ledger, the budgets' levels and the day's roll-ups.
+
+For people and reports, not for the request path: it asks through `reading.Reader`. Money leaves here as decimal strings in
+the currency's major unit. Decides nothing; writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from proxy.core import money
+from proxy.core.model import Budget
+from proxy.core.windows import iso, local_day, local_month, window_at
+from proxy.state.keys import Keys
+from proxy.state.plan import Record, threshold_atoms
+from proxy.state.reading import Reader
+
+_CHUNK: Final = 500
+_FIND_AT_MOST: Final = 1_000_000  # entries looked through for one id
+_MONTHS_KEPT: Final = 15
+_DAY_MS: Final = 86_400_000
+_SKEW_MS: Final = 60_000  # how far a proxy's clock may be ahead of Redis's
+
+Entry = dict[str, Any]
+StreamItem = tuple[str, dict[str, str]]
+
+
+@dataclass(slots=True)
+class Spent:
+    """One API's day so far."""
+
+    calls: int = 0
+    cost_atoms: int = 0
+    denied: dict[str, int] = field(default_factory=dict)  # by reason
+    notes: dict[str, int] = field(default_factory=dict)  # "usage_missing", "unpriced_model", "unconfirmed", ...
+
+
+class Ledger:
+    """Reader of one tenant's history. Every method raises StoreUnavailable when Redis cannot answer."""
+
+    def __init__(self, reader: Reader, keys: Keys) -> None:
+        self._reader = reader
+        self._keys = keys
+
+    async def last(self, count: int, now_ms: int) -> AsyncIterator[Entry]:
+        """The newest entries first, across months, at most `count` of them."""
+        left = count
+        for month in _months_back(now_ms):
+            before = "+"
+            while left > 0:
+                chunk = await self._range(self._keys.ledger(month), before, "-", min(left, _CHUNK), newest_first=True)
+                for _, fields in chunk:
+                    yield as_json(fields)
+                left -= len(chunk)
+                if len(chunk) < _CHUNK:
+                    break
+                before = f"({chunk[-1][0]}"
+            if left <= 0:
+                return
+
+    async def find(self, call_id: str) -> Entry | None:
+        """The entry of one call. The id begins with the time it was made, which says where to look."""
+        try:
+            made_ms = int(call_id[:12], 16)
+        except ValueError:
+            return None
+        for month in sorted({local_month(made_ms + shift, "UTC") for shift in (-_DAY_MS, 0, _DAY_MS)}):
+            after, seen = str(max(0, made_ms - _SKEW_MS)), 0
+            while seen < _FIND_AT_MOST:
+                chunk = await self._range(self._keys.ledger(month), after, "+", _CHUNK, newest_first=False)
+                for _, fields in chunk:
+                    if fields.get("id") == call_id:
+                        return as_json(fields)
+                if len(chunk) < _CHUNK:
+                    break
+                after, seen = f"({chunk[-1][0]}", seen + len(chunk)
+        return None
+
+    async def levels(self, budgets: Iterable[Budget], now_ms: int) -> list[dict[str, Any]]:
+        """`budgets` of `status --json`: where each budget stands in its current period, limits as the rules say now."""
+        chosen = [(b, window_at(b.period, b.timezone, now_ms)) for b in budgets]
+        replies = await self._reader.ask_all(
+            [("HMGET", self._keys.budget(b.name, w.label), "spent", "reserved", "crossed") for b, w in chosen]
+        )
+        levels = []
+        for (b, window), (spent_text, reserved_text, crossed) in zip(chosen, replies, strict=True):
+            spent, reserved = int(spent_text or 0), int(reserved_text or 0)
+            levels.append(
+                {
+                    "name": b.name,
+                    "period": window.label,
+                    "currency": b.currency,
+                    "limit": money.format_decimal(b.limit_atoms, b.currency),
+                    "spent": money.format_decimal(spent, b.currency),
+                    "reserved": money.format_decimal(reserved, b.currency),
+                    "ratio": round(spent / b.limit_atoms, 6) if b.limit_atoms else 1.0,
+                    "state": budget_state(b, spent),
+                    "resets_at": iso(window.end_ms, b.timezone),
+                    "thresholds_crossed": [_number(text) for text in (crossed or "").split(",") if text],
+                }
+            )
+        return levels
+
+    async def today(self, timezone: str, now_ms: int) -> dict[str, Spent]:
+        """The local day's roll-up by API; cost in atoms of the ledger's currency."""
+        fields: dict[str, str] = await self._reader.ask("HGETALL", self._keys.day(local_day(now_ms, timezone)))
+        apis: dict[str, Spent] = {}
+        for name, text in fields.items():
+            kind, api, rest = name.split("|", 2)
+            spent, number = apis.setdefault(api, Spent()), int(text)
+            if kind == "calls":
+                spent.calls += number
+            elif kind == "cost":
+                spent.cost_atoms += number
+            elif kind == "denied":
+                spent.denied[rest] = spent.denied.get(rest, 0) + number
+            elif kind == "note":
+                spent.notes[rest] = spent.notes.get(rest, 0) + number
+        return apis
+
+    async def top_callers(self, timezone: str, now_ms: int, count: int = 10) -> list[tuple[str, int]]:
+        """Who spent most on the local day: (caller, atoms of the ledger's currency), the largest first."""
+        key = self._keys.day_callers(local_day(now_ms, timezone))
+        rows: list[tuple[str, float]] = await self._reader.ask("ZREVRANGE", key, 0, count - 1, "WITHSCORES")
+        return [(name, int(atoms)) for name, atoms in rows]
+
+    async def in_flight(self) -> dict[str, Record]:
+        """Reservations by call id; unreadable ones are left out (doctor tells them)."""
+        raw: dict[str, str] = await self._reader.ask("HGETALL", self._keys.reservations)
+        found = {}
+        for call_id, text in raw.items():
+            try:
+                found[call_id] = Record.parse(text.encode())
+            except ValueError:
+                continue
+        return found
+
+    async def thresholds(self, count: int) -> list[dict[str, str]]:
+        """The thresholds crossed last, the newest first."""
+        chunk = await self._range(self._keys.thresholds, "+", "-", count, newest_first=True)
+        return [fields for _, fields in chunk]
+
+    async def _range(self, key: str, start: str, end: str, count: int, *, newest_first: bool) -> Sequence[StreamItem]:
+        command = "XREVRANGE" if newest_first else "XRANGE"
+        return cast("Sequence[StreamItem]", await self._reader.ask(command, key, start, end, "COUNT", count))
+
+
+def as_json(fields: dict[str, str]) -> Entry:
+    """A ledger entry's fields as the JSON object of `spendgate ledger --json`."""
+    budgets = [
+        {"name": name, "period": period, "currency": currency, "cost": cost}
+        for name, period, currency, cost in json.loads(fields.get("budgets") or "[]")
+    ]
+    return {
+        **{name: fields[name] for name in ("id", "at", "api", "rule", "caller", "method", "path")},
+        "status": int(fields["status"]) if fields["status"] else None,
+        **{name: fields[name] for name in ("state", "cost", "currency", "original_cost", "original_currency")},
+        "fx_rate": fields["fx_rate"] or None,
+        "fx_date": fields["fx_date"] or None,
+        "estimate": fields["estimate"],
+        "model": fields["model"] or None,
+        "usage": json.loads(fields["usage"] or "{}"),
+        "terms": json.loads(fields["terms"] or "[]"),
+        "budgets": budgets,
+        "note": fields["note"] or None,
+    }
+
+
+def budget_state(budget: Budget, spent_atoms: int) -> str:
+    """ "ok" | "warning" (a warn threshold passed) | "restricted" (essential calls only) | "stopped"."""
+    if spent_atoms >= threshold_atoms(budget.limit_atoms, budget.stop_bp):
+        return "stopped"
+    if spent_atoms >= threshold_atoms(budget.limit_atoms, budget.restrict_bp):
+        return "restricted"
+    if budget.warn_bp and spent_atoms >= threshold_atoms(budget.limit_atoms, min(budget.warn_bp)):
+        return "warning"
+    return "ok"
+
+
+def _number(percent: str) -> int | float:
+    return float(percent) if "." in percent else int(percent)
+
+
+def _months_back(now_ms: int) -> Iterable[str]:
+    """Labels of the months that may have a ledger, the newest first; a day ahead, for zones east of here."""
+    year, month = map(int, local_month(now_ms + _DAY_MS, "UTC").split("-"))
+    for back in range(_MONTHS_KEPT):
+        years, index = divmod(year * 12 + month - 1 - back, 12)
+        yield f"{years:04d}-{index + 1:02d}"

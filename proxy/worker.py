@@ -1,0 +1,121 @@
+"""One worker: a store connection, a gate, the rules of the moment, and a listener; started and stopped in order.
+
+Holds the worker's only mutable state that is not a connection: which rule set is current. A reload swaps it whole;
+a request in flight keeps the one that it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from proxy import rules_file
+from proxy.core.model import RuleSet
+from proxy.data.handler import Page
+from proxy.data.server import Limits, Listener
+from proxy.data.upstream import Pool
+from proxy.settings import Address, Settings
+from proxy.state import proxies
+from proxy.state.gate import Gate
+from proxy.state.keys import Keys
+from proxy.state.store import Store, StoreUnavailable
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """`await start()`, let it run, `await stop()`. Runs in one event loop."""
+
+    def __init__(
+        self, settings: Settings, store_url: str, rules: RuleSet, env: Mapping[str, str], version: str
+    ) -> None:
+        self.settings = settings
+        self.rules = rules
+        self.errors: tuple[str, ...] = ()
+        self.loaded_at = datetime.now(UTC)
+        self.started_at = self.loaded_at
+        self._env = env
+        self._version = version
+        self.store = Store(store_url)
+        self.keys = Keys(settings.tenant)
+        self.gate = Gate(self.store, self.keys, lease_ms=round(settings.lease_s * 1000), timezone=rules.timezone)
+        self.pool = Pool()
+        self.page = Page(rules, self.gate, self.pool)
+        self.listener = Listener(self.page.handle, Limits(), on_bad_request=self.page.on_bad_request)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Connect, then listen: the first request finds everything ready. Raises OSError if the address is taken."""
+        await self.store.start()
+        address = self.settings.listen
+        if sock is not None:
+            await self.listener.start(sock=sock)
+        else:
+            await self.listener.start(address.host, address.port, reuse_port=self.settings.workers > 1)
+        self._tasks = [
+            asyncio.create_task(self._watch_rules(), name="watch-rules"),
+            asyncio.create_task(self.gate.maintain(), name="maintain-reservations"),
+            asyncio.create_task(proxies.keep_published(self.store, self.keys, self._info), name="publish-state"),
+        ]
+
+    async def stop(self) -> None:
+        """Finish requests in flight, write every settlement that can be written, then let go of the store."""
+        await self.listener.drain(self.settings.drain_s)
+        await self.gate.drain(5.0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.close()
+        await self.store.close()
+
+    @property
+    def ready(self) -> bool:
+        return self.store.connected
+
+    async def reload(self) -> None:
+        """Read rules.yaml again; a file with mistakes changes nothing but what `status` and the log say."""
+        began = time.monotonic()
+        loaded = await asyncio.to_thread(rules_file.load_file, self.settings.rules, self._env)
+        if loaded.rules is None:
+            self.errors = tuple(mistake.render(self.rules.language) for mistake in loaded.mistakes)
+            for line in self.errors:
+                log.error("rules.rejected", mistake=line)
+        elif loaded.rules.digest != self.rules.digest or self.errors:
+            self.errors = ()
+            self.rules = loaded.rules
+            self.loaded_at = datetime.now(UTC)
+            self.page.swap(loaded.rules)
+            log.info("rules.reloaded", digest=loaded.rules.digest, seconds=round(time.monotonic() - began, 3))
+        await self._publish()
+
+    async def _watch_rules(self) -> None:
+        await rules_file.watch(self.settings.rules, self.reload)
+
+    async def _publish(self) -> None:
+        """Tell `spendgate status` at once; without a store the next round will."""
+        with contextlib.suppress(StoreUnavailable):
+            await proxies.publish(self.store, self.keys, self._info())
+
+    def _info(self) -> proxies.ProxyInfo:
+        """What commands can know of this worker."""
+        return proxies.ProxyInfo(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=self._version,
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            listen=", ".join(str(Address(host, port)) for host, port in self.listener.addresses),
+            admin=str(self.settings.admin),
+            rules_file=str(self.settings.rules.resolve()),
+            rules_digest=self.rules.digest,
+            rules_loaded_at=self.loaded_at.isoformat(timespec="milliseconds"),
+            rules_errors="\n".join(self.errors),
+            pending_settlements=self.gate.pending,
+            calls_in_flight=self.listener.in_flight,
+        )

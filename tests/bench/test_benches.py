@@ -1,0 +1,95 @@
+"""The benches' own arithmetic, and one short run of each that needs nothing but the proxy: a measurement nobody can
+start is no measurement."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent.parent.parent / "bench"
+sys.path.insert(0, str(BENCH))
+
+import overshoot  # noqa: E402 - found only after the path is set
+import rig  # noqa: E402
+import throughput  # noqa: E402
+
+
+def run(script: str, *words: str) -> str:
+    """The output of a bench. Fails the test with it when the bench says that something does not hold."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / script), *words], capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [([3.0], 0.99, 3.0), ([1.0, 2.0], 0.5, 2.0), (list(range(100)), 0.99, 99), (list(range(1000)), 0.5, 500)],
+)
+def test_percentiles_take_the_nearest_rank(values: list[float], share: float, expected: float) -> None:
+    assert rig.percentile(values, share) == expected
+
+
+def test_a_table_lines_up() -> None:
+    lines = rig.table(["name", "n"], [["a", 1], ["longer", 22]]).splitlines()
+    assert lines == ["name     n", "------  --", "a        1", "longer  22"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (rb'+1.5 [0 127.0.0.1:4] "EVALSHA" "ab" "0"', [b"EVALSHA", b"ab", b"0"]),
+        (rb'+1.5 [0 127.0.0.1:4] "SET" "" "a\"b\\c"', [b"SET", b"", b'a"b\\c']),
+        (rb'+1.5 [0 127.0.0.1:4] "SET" "\xec\x9b\x90\r\n"', [b"SET", b"\xec\x9b\x90\r\n"]),
+    ],
+)
+def test_words_of_a_monitored_command_come_back_as_they_were_sent(line: bytes, words: list[bytes]) -> None:
+    assert throughput.monitored_words(line) == words
+
+
+def test_recorded_calls_survive_the_way_into_lua(tmp_path: Path) -> None:
+    path = tmp_path / "calls.lua"
+    throughput.write_lua_calls(path, [b'a"b', b"\xec\x9b\x90"], [b"\n"], b"00ff")
+    text = path.read_text()
+    assert '"a\\034b", "\\236\\155\\144"' in text
+    assert 'settle = {"\\010"}' in text
+    assert 'id = "00ff"' in text
+
+
+@pytest.mark.parametrize(
+    ("chunked", "whole"),
+    [
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"a\r\n0123456789\r\n", b"0123456789"),  # ended without its last chunk
+        (b"0\r\n\r\n", b""),
+    ],
+)
+def test_framing_is_taken_off_a_chunked_body(chunked: bytes, whole: bytes) -> None:
+    assert overshoot.whole(chunked) == whole
+
+
+def test_output_lengths_are_log_normal_with_the_median_that_they_claim() -> None:
+    dice = random.Random(1)
+    lengths = [overshoot.length(dice) for _ in range(4000)]
+    assert 140 < statistics.median(lengths) < 160
+    assert statistics.mean(lengths) > statistics.median(lengths)
+
+
+def test_the_admission_bench_runs_and_its_books_are_right() -> None:
+    # Other tests run beside this one, so that the promised latency is not looked at here.
+    assert "admit p50" in run("admission.py", "--seconds", "0.4", "--promise-us", "1e9")
+
+
+def test_the_memory_bench_runs() -> None:
+    assert "CPU for one streamed chunk" in run("memory.py", "--mib", "48", "--streams", "32")
+
+
+def test_a_strict_budget_is_never_exceeded_by_concurrent_streams_through_three_proxies() -> None:
+    said = run("overshoot.py", "--modes", "strict", "--budgets", "1", "--streams", "48", "--gap-ms", "5")
+    assert "budget 1: generated" in said

@@ -1,0 +1,23 @@
+"""Fixtures that every room uses: where the real material is, and how to say that it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def material_folder() -> Path:
+    return Path(os.environ.get("SPENDGATE_MATERIAL", ROOT.parent / "shared" / "material"))
+
+
+@pytest.fixture(scope="session")
+def material() -> Path:
+    """Folder of recorded real traffic; it is not part of the project, so its absence skips and says so."""
+    folder = material_folder()
+    if not folder.is_dir():
+        pytest.skip(f"recorded material is absent: {folder} (set SPENDGATE_MATERIAL)")
+    return folder
