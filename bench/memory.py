@@ -133,7 +133,10 @@ async def chat(port: int, chunks: int, streams: int, at_a_time: int = 16) -> Non
             status, _ = await head(reader)
             if status != 200:
                 raise rig.BenchError(f"stream: {status}")
-            await reader.readuntil(b"\r\n0\r\n\r\n")
+            try:
+                await reader.readuntil(b"\r\n0\r\n\r\n")
+            except asyncio.IncompleteReadError as error:
+                raise rig.BenchError(f"a stream ended early, after {error.partial[-300:]!r}") from None
         writer.close()
 
     await asyncio.gather(*(one() for _ in range(at_a_time)))

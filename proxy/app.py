@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from typing import Any
 
 import structlog
 import uvloop
@@ -25,17 +25,13 @@ from proxy import rules_file
 from proxy.admin import health
 from proxy.cli import startpage
 from proxy.cli.app import version
-from proxy.core import money
-from proxy.core.model import Level, RuleSet
+from proxy.core.model import RuleSet
 from proxy.core.text import say
-from proxy.core.windows import window_at
 from proxy.log import configure
 from proxy.settings import Address, Settings, environ
 from proxy.state import embedded
 from proxy.state.embedded import Embedded
-from proxy.state.keys import Keys
-from proxy.state.ledger import Ledger
-from proxy.state.reading import Reader
+from proxy.state.ledger import opened
 from proxy.state.store import Store, StoreUnavailable
 from proxy.worker import Worker
 
@@ -152,11 +148,10 @@ async def _welcome(
 ) -> None:
     """Print the start page: where the proxy is, how much is left, what to paste."""
     log.info("proxy.started", listen=str(listen), admin=f"{admin[0]}:{admin[1]}", digest=rules.digest)
-    levels = await _levels(settings, rules, url)
     facts = startpage.Facts(
         version=version(),
         rules=rules,
-        levels=levels,
+        levels=await _levels(settings, rules, url),
         listen=str(listen),
         admin=f"{admin[0]}:{admin[1]}",
         store=str(settings.data) if store is not None else _without_password(url),
@@ -167,29 +162,14 @@ async def _welcome(
     print(startpage.render(facts, settings.language), flush=True)
 
 
-async def _levels(settings: Settings, rules: RuleSet, url: str) -> tuple[Level, ...]:
-    """Where every budget stands now; none when the store cannot be asked."""
-    now_ms = time.time_ns() // 1_000_000
-    reader = Reader(url)
+async def _levels(settings: Settings, rules: RuleSet, url: str) -> list[dict[str, Any]]:
+    """Where every budget stands now, as `status --json` tells it; none when the store cannot be asked."""
     try:
-        rows = await Ledger(reader, Keys(settings.tenant)).levels(rules.budgets, now_ms)
+        async with opened(url, settings.tenant) as ledger:
+            return await ledger.levels(rules.budgets, time.time_ns() // 1_000_000)
     except StoreUnavailable as problem:
         log.warning("store.unreachable", reason=str(problem))
-        return ()
-    finally:
-        await reader.close()
-    return tuple(
-        Level(
-            budget=budget.name,
-            period=row["period"],
-            currency=budget.currency,
-            limit_atoms=budget.limit_atoms,
-            spent_atoms=money.to_atoms(Decimal(row["spent"]), budget.currency),
-            reserved_atoms=money.to_atoms(Decimal(row["reserved"]), budget.currency),
-            resets_at_ms=window_at(budget.period, budget.timezone, now_ms).end_ms,
-        )
-        for budget, row in zip(rules.budgets, rows, strict=True)
-    )
+        return []
 
 
 def _without_password(url: str) -> str:

@@ -8,6 +8,7 @@ text so that they become exact decimals. Nothing in a file can make reading it s
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import inspect
 import re
@@ -52,14 +53,17 @@ def load_file(path: str | FilePath, env: Mapping[str, str]) -> Loaded:
     file = FilePath(path)
     source = str(path)
     try:
+        found = file.stat()  # before opening: a pipe would wait for a writer, a huge file need not be read
+        if stat.S_ISDIR(found.st_mode):
+            return _unreadable(source, "directory")
+        if not stat.S_ISREG(found.st_mode):
+            return _unreadable(source, "no_file")
+        if found.st_size > MAX_BYTES:
+            return _unreadable(source, "too_large", most=f"{MAX_BYTES:,}")
         with file.open("rb") as stream:
-            if not stat.S_ISREG(file.stat().st_mode):
-                return _unreadable(source, "no_file")
             text = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return _unreadable(source, "missing_file")
-    except IsADirectoryError:
-        return _unreadable(source, "directory")
     except (OSError, ValueError) as error:
         return _unreadable(source, "unreadable", why=getattr(error, "strerror", None) or "not a path")
     return load_text(text, source, env)
@@ -90,9 +94,7 @@ def load_text(text: bytes | str, source: str = "rules.yaml", env: Mapping[str, s
     return _check(data, reader.marks, list(reader.mistakes), source, env or {}, digest)
 
 
-def check_report(
-    path: str | FilePath, env: Mapping[str, str], language: str = "en"
-) -> tuple[int, tuple[Mistake, ...]]:
+def check_report(path: str | FilePath, env: Mapping[str, str], language: str = "en") -> tuple[int, tuple[Mistake, ...]]:
     """(exit status, mistakes and warnings in order) of a file: 0 clean, 1 with mistakes, 2 unreadable."""
     loaded = load_file(path, env)
     found = tuple(mistake.in_language(language) for mistake in _in_order([*loaded.mistakes, *loaded.warnings]))
@@ -140,16 +142,14 @@ def _check(
             break
         except ValidationError as error:
             # only the first round is told; the later ones find what taking broken parts away has broken
-            for found in error.errors(include_url=False):
+            errors = error.errors(include_url=False)
+            for found in errors[:MAX_MISTAKES]:
                 at = tuple(part for part in found["loc"] if part != "[key]")
                 if attempt == 0:
-                    mistake, path = from_schema(found, marks, source, show)
-                    mistakes.append(mistake)
-                else:
-                    path = marks.clean(translate(at, origin or {}))
-                    path = (*path, at[-1]) if found["type"] == "missing" else path
-                broken.add(path[:-1] if found["type"] == "missing" else path)
-            if () in broken:
+                    mistakes.append(from_schema(found, marks, source, show))
+                whole = at[:-1] if found["type"] == "missing" else at
+                broken.add(marks.clean(translate(whole, origin or {})))
+            if () in broken or len(errors) > MAX_MISTAKES:
                 return Loaded(None, _in_order(mistakes))
             rest, origin = without(data, frozenset(broken))
     else:
@@ -164,16 +164,10 @@ def _check(
         at = in_file(problem.at)
         if broken and not worth_telling(problem, at, broken):
             continue
-        moved = from_problem(_moved(problem, at), marks, source)
+        moved = from_problem(dataclasses.replace(problem, at=at), marks, source)
         (warnings if problem.warning else mistakes).append(moved)
     rules = None if mistakes else compiled.rules
     return Loaded(rules, _in_order(mistakes), _in_order(warnings))
-
-
-def _moved(problem: Any, at: Path) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(problem, at=at)
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------------
@@ -215,7 +209,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-            self.syntax(place, str(error.problem or error.context or "not YAML"))
+            began = error.context_mark.line + 1 if error.context_mark is not None else 0
+            self.syntax(place, str(error.problem or error.context or "not YAML"), began)
         except yaml.reader.ReaderError as error:
             self.syntax(self.reader_place(error), "a character that YAML does not allow")
         except (yaml.YAMLError, RecursionError, StopIteration, UnicodeError) as error:
@@ -229,12 +224,13 @@ class _Reader:
             return _place(self.text, int(error.position))
         return _place(raw, int(error.position))
 
-    def syntax(self, place: tuple[int, int], problem: str) -> None:
+    def syntax(self, place: tuple[int, int], problem: str, began: int = 0) -> None:
         self.fatal = True
         told = re.sub(r"[^\x20-\x7e]", "?", problem)[:160]
-        tab = "\t" in self.text.split("\n")[place[0] - 1][: place[1]] if place[0] <= self.text.count("\n") + 1 else False
-        hint = "no_tabs" if tab or "\\t" in told else None
-        self.mistakes.append(make(self.source, place, "", "syntax", hint, {"problem": told}))
+        lines = self.text.split("\n")
+        line = lines[place[0] - 1] if place[0] <= len(lines) else ""
+        hint = "no_tabs" if "\t" in line[: place[1]] else "began_in" if 0 < began < place[0] else None
+        self.mistakes.append(make(self.source, place, "", "syntax", hint, {"problem": told, "line": str(began)}))
 
     def note(self, event: Any, path: Path, key: str, hint: str | None = None, **values: str) -> None:
         place = (event.start_mark.line + 1, event.start_mark.column + 1)
@@ -314,19 +310,26 @@ async def watch(
 ) -> None:
     """Call `on_change` whenever the file's content has changed, until cancelled (or `stop` is set).
 
-    Watches the directory, so that saving in place, replacing by rename and Kubernetes' swapped symlinks are all seen.
-    A file that is away for a moment is no change.
+    Watches the directory, so that saving in place, replacing by rename and Kubernetes' swapped symlinks are all seen;
+    where the file system tells nothing (some network mounts), a look once a second sees the change. A file that is
+    away for a moment is no change.
     """
     from watchfiles import awatch
 
-    file = FilePath(path).absolute()
-    before = await asyncio.to_thread(_digest, file)
-    directories = {str(file.parent), str(file.resolve().parent)}
-    existing = sorted(directory for directory in directories if FilePath(directory).is_dir())
-    async for _ in awatch(
-        *existing, watch_filter=None, debounce=100, step=30, recursive=False, stop_event=stop, ignore_permission_denied=True
-    ):
-        now = await asyncio.to_thread(_digest, file)
+    directories, signature, before = await asyncio.to_thread(_watched, FilePath(path))
+    changes = awatch(
+        *directories,
+        watch_filter=None,
+        debounce=100,  # ms; together with step well below a second
+        step=30,
+        rust_timeout=1000,
+        yield_on_timeout=True,
+        recursive=False,
+        stop_event=stop,
+        ignore_permission_denied=True,
+    )
+    async for told in changes:
+        signature, now = await asyncio.to_thread(_look, FilePath(path), None if told else signature)
         if now is None or now == before:
             continue
         before = now
@@ -335,10 +338,23 @@ async def watch(
             await result
 
 
-def _digest(file: FilePath) -> str | None:
-    """Of the content; None when there is no such file just now."""
+_Signature = tuple[int, int, int]
+
+
+def _watched(path: FilePath) -> tuple[list[str], _Signature | None, str | None]:
+    """The directories to watch (the file's own, and that of what it links to), and the file as it is now."""
+    directories = {path.absolute().parent, path.resolve().parent}
+    return sorted(str(directory) for directory in directories if directory.is_dir()), *_look(path, None)
+
+
+def _look(path: FilePath, before: _Signature | None) -> tuple[_Signature | None, str | None]:
+    """(what tells a change cheaply, digest of the content); no digest if nothing changed or there is no file now."""
     try:
-        with file.open("rb") as stream:
-            return hashlib.sha256(stream.read(MAX_BYTES + 1)).hexdigest()
+        found = path.stat()
+        signature = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if signature == before or not stat.S_ISREG(found.st_mode):
+            return signature, None
+        with path.open("rb") as stream:
+            return signature, hashlib.sha256(stream.read(MAX_BYTES + 1)).hexdigest()
     except OSError:
-        return None
+        return before, None

@@ -1,17 +1,17 @@
 """Turns what is wrong with rules.yaml into mistakes that a person can act on: file, line, column, path, sentence, hint.
 
-Takes pydantic's errors and core's Problems, and the marks of the YAML reader; gives sentences in English and Korean out of
-core/text. Knows which part of a broken file is still worth checking, so that one run tells as much as it can.
+Takes pydantic's errors and core's Problems, and the marks of the YAML reader; gives sentences in English and Korean out
+of core/text. Knows which part of a broken file is still worth checking, so that one run tells as much as it can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.rules_checks import Path, Problem, nearest, path_text
-from proxy.core.text import say
+from proxy.core.text import CATALOGUE, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ _HINTS = {
 }
 
 
-def from_schema(error: Mapping[str, Any], marks: Marks, source: str, show: Any) -> tuple[Mistake, Path]:
-    """A mistake out of one of pydantic's errors, and the path of what is wrong."""
+def from_schema(error: Mapping[str, Any], marks: Marks, source: str, show: Callable[[object], str]) -> Mistake:
+    """A mistake out of one of pydantic's errors."""
     from proxy.rules_schema import known_keys
 
     location: Path = tuple(part for part in error["loc"] if part != "[key]")
@@ -143,12 +143,15 @@ def from_schema(error: Mapping[str, Any], marks: Marks, source: str, show: Any) 
     key = _SENTENCES.get(kind, kind)
     path = marks.clean(location)
     values = {name: str(value) for name, value in (error.get("ctx") or {}).items()}
-    values.setdefault("got", show(error.get("input")))
+    values["got"] = "" if _may_be_secret(path) else values.get("got") or show(error.get("input"))
+    if f"rules.{key}" not in CATALOGUE:
+        key = "not_understood"
     hint = _HINTS.get(key)
     place = marks.value(path)
     if key == "missing":
         path = (*path, location[-1])
         values["got"] = str(location[-1])
+        hint, values["example"] = "add_key", _EXAMPLES.get(values["got"], values["got"] + ": ...")
     elif key == "unknown_key":
         place = marks.key(path)
         known = known_keys(path[:-1])
@@ -158,22 +161,55 @@ def from_schema(error: Mapping[str, Any], marks: Marks, source: str, show: Any) 
     elif key == "not_choice":
         meant = nearest(values["got"], values["choices"].split(", "))
         values["meant"] = meant or ""
-        hint = "did_you_mean" if meant else "one_of"
+        hint = "did_you_mean" if meant else None
     elif error["loc"][-1:] == ("[key]",):
         place = marks.key(path)
     elif key in ("bad_timezone", "bad_currency") and (meant := _meant(key, values["got"])):
         values["meant"] = meant
         hint = "did_you_mean"
-    elif key in ("not_mapping", "not_list") and error.get("input") is None:
+    if key.startswith("not_") and error.get("input") is None and place != marks.key(path):
         key, hint = "nothing", "remove_or_fill"
-    return make(source, place, path_text(path), key, hint, values), path
+    return make(source, place, path_text(path), key, hint, values)
+
+
+_CURRENCY_WORDS = {"won": "KRW", "₩": "KRW", "원": "KRW", "dollar": "USD", "$": "USD", "euro": "EUR", "€": "EUR"}
+_CURRENCY_WORDS |= {"yen": "JPY", "rmb": "CNY"}
+# what a missing key may look like
+_EXAMPLES = {
+    "version": "version: 1",
+    "name": "name: openai",
+    "upstream": "upstream: https://api.example.com",
+    "prices": "prices: [{per_request: 1}]",
+    "limit": "limit: 15000",
+    "count": "count: length(request.to)",
+    "per": "per: month",
+    "steps": "steps: [{up_to: 1000, price: 2}, {price: 1}]",
+    "price": "price: 1",
+    "to": "to: 0.01",
+    "multiplier": "multiplier: 0.5",
+    "since": "since: 2026-01-01",
+    "rate": "rate: 1390",
+    "header": "header: Authorization",
+    "value": 'value: "Bearer ${API_KEY}"',
+    "failures": "failures: 50%",
+    "window": "window: 60s",
+    "open_for": "open_for: 30s",
+}
+
+
+def _may_be_secret(path: Path) -> bool:
+    """Could a value here be a key that was put in the wrong place? It is not repeated then."""
+    if "credentials" in path:
+        return path[-1] != "header"
+    return path[:1] == ("callers",) and (len(path) <= 2 or path[2] in ("key", "key_env"))
 
 
 def _meant(key: str, word: str) -> str | None:
     if key == "bad_currency":
         from proxy.core.currencies import CURRENCIES
 
-        return word.upper() if word.upper() in CURRENCIES else nearest(word, CURRENCIES) if len(word) == 3 else None
+        code = _CURRENCY_WORDS.get(word.lower(), word.upper())
+        return code if code in CURRENCIES else None
     import zoneinfo
 
     return nearest(word, sorted(zoneinfo.available_timezones()))
@@ -182,14 +218,17 @@ def _meant(key: str, word: str) -> str | None:
 def from_problem(problem: Problem, marks: Marks, source: str) -> Mistake:
     """A mistake out of one of core's problems."""
     path = marks.clean(problem.at)
+    values = problem.values
+    hint = problem.hint
     if problem.key == "missing":
         path = (*path, problem.at[-1])
+        hint, values = "add_key", {**values, "example": _EXAMPLES.get(str(problem.at[-1]), "")}
     severity = "warning" if problem.warning else "error"
     place = marks.key(path) if problem.key in _AT_KEY else marks.value(path)
-    return make(source, place, path_text(path), problem.key, problem.hint, problem.values, severity)
+    return make(source, place, path_text(path), problem.key, hint, values, severity)
 
 
-_AT_KEY = frozenset(("free_and", "catalog_and", "tiers_and", "bad_jmespath", "fx_own", "not_enforced", "later"))
+_AT_KEY = frozenset(("free_and", "catalog_and", "tiers_and", "bad_jmespath", "fx_own", "not_enforced"))
 
 
 # --- what is left of a broken file --------------------------------------------------------------------------------
@@ -227,6 +266,8 @@ def worth_telling(problem: Problem, at: Path, broken: Iterable[Path]) -> bool:
     if problem.refers or problem.warning:
         return False
     if problem.key == "unreachable":
-        return not any(path[:3] == at[:3] for path in broken)  # an earlier rule may be wide only because a test is broken
+        return not any(
+            path[:3] == at[:3] for path in broken
+        )  # an earlier rule may be wide only because a test is broken
     around = at[:-1]
     return not any(path[: len(at)] == at or (path[: len(around)] == around and len(path) <= len(at)) for path in broken)

@@ -1,8 +1,8 @@
 """The grammar of rules.yaml: which keys there are, what they mean, which values they take.
 
 The models check shapes only; what the values mean together (names that refer to each other, unreachable rules, missing
-exchange rates) is decided by core/rules.py. The descriptions below are what an editor shows: `json_schema()` is the same
-grammar as JSON Schema (draft 2020-12) for the yaml-language-server.
+exchange rates) is decided by core/rules.py. The descriptions below are what an editor shows: `json_schema()` is the
+same grammar as JSON Schema (draft 2020-12) for the yaml-language-server.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class CallBounds(_Model):
     )
     max_output_tokens: Whole = key("Output tokens assumed where the request names no limit of its own.")
     max_input_tokens: Whole = key("The most input tokens ever assumed; without it the model's context window.")
-    max_seconds: Seconds = key("The longest call assumed, for prices by the second: 300 or \"5m\".")
+    max_seconds: Seconds = key('The longest call assumed, for prices by the second: 300 or "5m".')
     max_kb: Whole = key("The largest body assumed, in KB of 1024 bytes, for prices by size.")
     charge_on: Statuses = key("Response statuses that are charged: 2xx (default), 200, 200-299, [2xx, 404] or any.")
 
@@ -99,7 +99,7 @@ class BudgetTerms(_Model):
 
     limit: Amount = must("The most that may be spent in a period, in the budget's currency.")
     currency: Currency = key("The currency of the limit; without it that of the file.")
-    period: PeriodText = key("hour, day, week (from Monday), month (default), year, or \"30 days\".")
+    period: PeriodText = key('hour, day, week (from Monday), month (default), year, or "30 days".')
     timezone: Timezone = key("Time zone whose calendar the periods follow; without it that of the file.")
     warn: Annotated[list[Percent], Many()] = key("Percents of the limit that are reported (default [70, 80, 90]).")
     restrict: Percent = key("From this percent on only essential calls pass (default 95).")
@@ -126,7 +126,9 @@ class Caller(_Model):
 
     name: Name = must("Name of the caller, unique in the file.")
     key_env: EnvironmentName = key("Environment variable that holds the caller's virtual key.")
-    secret: SecretReference = key('The same as a reference: "${BATCH_KEY}". Keys never stand in this file.', alias="key")
+    secret: SecretReference = key(
+        'The same as a reference: "${BATCH_KEY}". Keys never stand in this file.', alias="key"
+    )
     budget: BudgetTerms = key("What this caller may spend.")
 
 
@@ -204,7 +206,9 @@ class Tiers(_Model):
     mode: Annotated[str, choice("graduated", "volume")] = key(
         "graduated (default): each unit at the price of its own step; volume: all at the price of the step reached."
     )
-    of: Annotated[str, choice("requests", "units")] = key("What is counted (default: units beside per_unit, else requests).")
+    of: Annotated[str, choice("requests", "units")] = key(
+        "What is counted (default: units beside per_unit, else requests)."
+    )
     per: PeriodText = must("The period after which counting begins anew.")
     steps: list[TierStep] = must("The steps, cheapest quantity first.", min_length=1)
 
@@ -230,7 +234,7 @@ class TimeOfDay(_Model):
     """A price that differs at some times of the day."""
 
     days: Annotated[list[Day], Many()] = key("mon to sun, weekdays, weekends (default: every day).")
-    start: Clock = key("Local time from which it holds, such as \"22:00\" (default: midnight).", alias="from")
+    start: Clock = key('Local time from which it holds, such as "22:00" (default: midnight).', alias="from")
     end: Clock = key("Local time at which it ends; earlier than `from` means over midnight.", alias="to")
     multiplier: Amount = must("The price is multiplied by this: 0.5 is half price.")
 
@@ -247,7 +251,9 @@ class Price(CallBounds):
     per_second: Amount = key("Price of a second.")
     per_connection: Amount = key("Price of a tunnel (CONNECT) or upgraded connection.")
     tokens: Tokens = key("Prices per one million tokens.")
-    catalog: Text = key("The model's price from the maintained catalogue, by provider: openai, anthropic, google, aws ...")
+    catalog: Text = key(
+        "The model's price from the maintained catalogue, by provider: openai, anthropic, google, aws ..."
+    )
     free_tier: FreeTier = key("Free calls or units each period.")
     tiers: Tiers = key("Prices that fall (or rise) with the quantity of the period.")
     minimum: Amount = key("The least that a charged call costs.")
@@ -295,7 +301,9 @@ class Api(CallBounds, Timeouts):
     )
     budget: BudgetTerms = key("A budget for this API alone.")
     prices: list[Price] = must("The rules, first match wins.", min_length=1)
-    rate_limits: Annotated[list[RateLimit], Many()] = key("Accepted, not enforced by this version: 60/minute, 8 concurrent.")
+    rate_limits: Annotated[list[RateLimit], Many()] = key(
+        "Accepted, not enforced by this version: 60/minute, 8 concurrent."
+    )
     breaker: Breaker = key("Accepted, not enforced by this version.")
 
 
@@ -412,7 +420,11 @@ def json_schema() -> dict[str, Any]:
     """The grammar as JSON Schema, draft 2020-12."""
     schema = RulesFile.model_json_schema(mode="validation")
     _tidy(schema)
-    return {"$schema": SCHEMA_DIALECT, "title": "spendgate rules.yaml", **{k: v for k, v in schema.items() if k != "title"}}
+    return {
+        "$schema": SCHEMA_DIALECT,
+        "title": "spendgate rules.yaml",
+        **{k: v for k, v in schema.items() if k != "title"},
+    }
 
 
 def _tidy(schema: Any) -> None:

@@ -1,9 +1,9 @@
 """The single values of rules.yaml: amounts, percents, durations, periods, statuses, names.
 
 Each is a function from what YAML gave (text, whole number, true/false, null) to the value that core/rules.py wants, and
-an annotated type that pydantic can use and describe in the JSON Schema. A value that is wrong raises with the key of the
-sentence that says so; nothing here knows where in the file it stood. Digits are ASCII digits: Python would also read
-others as numbers.
+an annotated type that pydantic can use and describe in the JSON Schema. A value that is wrong raises with the key of
+the sentence that says so; nothing here knows where in the file it stood. Digits are ASCII digits: Python would also
+read others as numbers.
 """
 
 from __future__ import annotations
@@ -117,9 +117,15 @@ def whole(value: Any) -> int:
     return int(found)
 
 
-_NUMBER_SCHEMA: dict[str, Any] = {"type": ["number", "string"], "minimum": 0, "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?$"}
+_NUMBER_SCHEMA: dict[str, Any] = {
+    "type": ["number", "string"],
+    "minimum": 0,
+    "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?$",
+}
 Amount = Annotated[Decimal, Leaf(amount, {**_NUMBER_SCHEMA, "examples": [15000, 0.5, "0.000002"]})]
-PositiveNumber = Annotated[Decimal, Leaf(positive, {**_NUMBER_SCHEMA, "exclusiveMinimum": 0, "examples": [1390, "0.01"]})]
+PositiveNumber = Annotated[
+    Decimal, Leaf(positive, {**_NUMBER_SCHEMA, "exclusiveMinimum": 0, "examples": [1390, "0.01"]})
+]
 Whole = Annotated[int, Leaf(whole, {"type": "integer", "minimum": 1})]
 
 
@@ -132,10 +138,18 @@ def percent(value: Any) -> int:
     return int(found * 100)
 
 
-Percent = Annotated[int, Leaf(
-    percent,
-    {"type": ["number", "string"], "exclusiveMinimum": 0, "maximum": 100, "pattern": r"^[0-9]+(\.[0-9]{1,2})? ?%?$"},
-)]
+Percent = Annotated[
+    int,
+    Leaf(
+        percent,
+        {
+            "type": ["number", "string"],
+            "exclusiveMinimum": 0,
+            "maximum": 100,
+            "pattern": r"^[0-9]+(\.[0-9]{1,2})? ?%?$",
+        },
+    ),
+]
 
 
 def vat(value: Any) -> Decimal:
@@ -150,7 +164,9 @@ def vat(value: Any) -> Decimal:
     return found
 
 
-Vat = Annotated[Decimal, Leaf(vat, {"type": ["number", "string"], "minimum": 0, "exclusiveMaximum": 1, "examples": [0.1, "10%"]})]
+Vat = Annotated[
+    Decimal, Leaf(vat, {"type": ["number", "string"], "minimum": 0, "exclusiveMaximum": 1, "examples": [0.1, "10%"]})
+]
 
 
 def flag(value: Any) -> bool:
@@ -235,7 +251,9 @@ def secret_reference(value: Any) -> str:
     return value[2:-1]
 
 
-SecretReference = Annotated[str, Leaf(secret_reference, {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"})]
+SecretReference = Annotated[
+    str, Leaf(secret_reference, {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"})
+]
 
 
 def secret_text(value: Any) -> str:
@@ -338,14 +356,17 @@ def period(value: Any) -> Period:
     raise wrong("bad_period", value)
 
 
-PeriodText = Annotated[Period, Leaf(
-    period,
-    {
-        "type": "string",
-        "anyOf": [{"enum": list(PERIODS)}, {"pattern": "^[1-9][0-9]{0,3} days?$"}],
-        "examples": ["month", "day", "30 days"],
-    },
-)]
+PeriodText = Annotated[
+    Period,
+    Leaf(
+        period,
+        {
+            "type": "string",
+            "anyOf": [{"enum": list(PERIODS)}, {"pattern": "^[1-9][0-9]{0,3} days?$"}],
+            "examples": ["month", "day", "30 days"],
+        },
+    ),
+]
 
 
 def clock(value: Any) -> int:
@@ -356,7 +377,9 @@ def clock(value: Any) -> int:
     return int(found[1]) * 60 + int(found[2])
 
 
-Clock = Annotated[int, Leaf(clock, {"type": "string", "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$|^24:00$", "examples": ["22:00"]})]
+Clock = Annotated[
+    int, Leaf(clock, {"type": "string", "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$|^24:00$", "examples": ["22:00"]})
+]
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_NAMES = (*WEEKDAYS, "weekdays", "weekends")
@@ -401,9 +424,7 @@ def field_test(value: Any) -> tuple[str, Any]:
 
 
 _SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
-_SCALARS_SCHEMA: dict[str, Any] = {
-    "anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]
-}
+_SCALARS_SCHEMA: dict[str, Any] = {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}
 FieldTestSpec = Annotated[
     tuple[str, Any],
     Leaf(
@@ -458,13 +479,16 @@ _STATUS_SCHEMA: dict[str, Any] = {
         {"type": "integer", "minimum": 100, "maximum": 599},
     ]
 }
-Statuses = Annotated[StatusSet, Leaf(
-    statuses,
-    {
-        "anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}],
-        "examples": ["2xx", 200, ["2xx", 404], "any"],
-    },
-)]
+Statuses = Annotated[
+    StatusSet,
+    Leaf(
+        statuses,
+        {
+            "anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}],
+            "examples": ["2xx", 200, ["2xx", 404], "any"],
+        },
+    ),
+]
 
 ROUNDING_MODES = ("up", "half_up", "down")
 
@@ -488,14 +512,17 @@ def rate_limit(value: Any) -> str:
     return value
 
 
-RateLimit = Annotated[str, Leaf(
-    rate_limit,
-    {
-        "type": "string",
-        "pattern": r"^[1-9][0-9_]* ?(tokens)?/(second|minute|hour|day)$|^[1-9][0-9_]* concurrent$",
-        "examples": ["60/minute", "100000 tokens/minute", "8 concurrent"],
-    },
-)]
+RateLimit = Annotated[
+    str,
+    Leaf(
+        rate_limit,
+        {
+            "type": "string",
+            "pattern": r"^[1-9][0-9_]* ?(tokens)?/(second|minute|hour|day)$|^[1-9][0-9_]* concurrent$",
+            "examples": ["60/minute", "100000 tokens/minute", "8 concurrent"],
+        },
+    ),
+]
 
 
 def one_or_many(value: Any) -> Any:

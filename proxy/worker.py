@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import time
@@ -45,7 +46,7 @@ class Worker:
         self._version = version
         self.store = Store(store_url)
         self.keys = Keys(settings.tenant)
-        self.gate = Gate(self.store, self.keys, lease_ms=round(settings.lease_s * 1000), timezone=rules.timezone)
+        self.gate = Gate(self.store, self.keys, lease_s=settings.lease_s, timezone=rules.timezone)
         self.pool = Pool()
         self.page = Page(rules, self.gate, self.pool)
         self.listener = Listener(self.page.handle, Limits(), on_bad_request=self.page.on_bad_request)
@@ -59,6 +60,7 @@ class Worker:
             await self.listener.start(sock=sock)
         else:
             await self.listener.start(address.host, address.port, reuse_port=self.settings.workers > 1)
+        _spare_the_collector()
         self._tasks = [
             asyncio.create_task(self._watch_rules(), name="watch-rules"),
             asyncio.create_task(self.gate.maintain(), name="maintain-reservations"),
@@ -119,3 +121,14 @@ class Worker:
             pending_settlements=self.gate.pending,
             calls_in_flight=self.listener.in_flight,
         )
+
+
+def _spare_the_collector() -> None:
+    """Keep what lives for ever (rules, the price catalogue) out of the garbage collector's rounds.
+
+    A request leaves almost no cycles behind; without this, walking the catalogue's objects costs every request CPU and
+    now and then one request tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)

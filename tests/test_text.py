@@ -29,8 +29,9 @@ def test_both_languages_say_the_same(key: str) -> None:
     for language, text in texts.items():
         assert text.strip(), language
     assert not HANGUL.search(texts["en"])
-    if not NOT_TRANSLATED.search(key) and placeholders(texts["ko"]) != {texts["ko"].strip("{}")}:
-        assert HANGUL.search(texts["ko"]) or not re.search("[a-z]{3}", texts["ko"]), "not in Korean"
+    words = "".join(literal for literal, _, _, _ in string.Formatter().parse(texts["ko"]))
+    if not NOT_TRANSLATED.search(key):
+        assert HANGUL.search(words) or not re.search("[a-z]{3}", words), "not in Korean"
 
 
 def test_an_unknown_language_reads_english() -> None:
@@ -53,13 +54,18 @@ def _literal_keys() -> dict[str, str]:
             if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
                 continue
             place = f"{path.relative_to(PACKAGE)}:{node.lineno}"
-            if isinstance(node.func, ast.Attribute) and node.func.attr in {"say", "fail"} and "frame" in ast.dump(node.func):
+            if (
+                isinstance(node.func, ast.Attribute)
+                and node.func.attr in {"say", "fail"}
+                and "frame" in ast.dump(node.func)
+            ):
                 found[f"cli.{first.value}"] = place
                 for keyword in node.keywords:
                     if keyword.arg == "hint" and isinstance(keyword.value, ast.Constant):
                         found[f"cli.{keyword.value.value}"] = place
             elif isinstance(node.func, ast.Name) and node.func.id == "say" and "." in first.value:
-                found[first.value] = place
+                own = f"cli.{first.value}"  # where `say` is short for frame.say
+                found[own if own in CATALOGUE else first.value] = place
     return found
 
 

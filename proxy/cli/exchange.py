@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,11 +93,7 @@ def parse_request(text: bytes) -> Request:
             raise Unreadable("no_url")
         method = document.get("method")
         return request_of(str(method) if method else None, url, _headers(document.get("headers")), body)
-    start, headers, body = _raw(text)
-    pieces = start.split(" ")
-    if len(pieces) < 2 or not pieces[0].isalpha():
-        raise Unreadable("bad_request")
-    method, target = pieces[0], pieces[1]
+    (method, target, *_), headers, body = _raw(text, "bad_request", lambda words: words[0].isalpha())
     if target.startswith("/"):
         host = dict(headers).get("host")
         if not host:
@@ -114,11 +110,8 @@ def parse_response(text: bytes) -> Response:
             raise Unreadable("no_status")
         return Response(document["status"], _headers(document.get("headers")), _body(document, "body"))
     while True:
-        start, headers, body = _raw(text)
-        pieces = start.split(" ")
-        if not pieces[0].startswith("HTTP/") or len(pieces) < 2 or not pieces[1].isdigit():
-            raise Unreadable("bad_response")
-        status = int(pieces[1])
+        (_, code, *_), headers, body = _raw(text, "bad_response", _is_status_line)
+        status = int(code)
         if status >= 200 or not body:
             return Response(status, headers, body)
         text = body  # an interim answer (100 Continue) comes before the real one
@@ -154,18 +147,25 @@ def _exchange(row: Mapping[str, Any]) -> tuple[Request, Response | None]:
     return request, Response(status, _headers(row.get("response_headers")), _body(row, "response_body"))
 
 
-def _raw(text: bytes) -> tuple[str, Headers, bytes]:
-    """Start line, headers and body of a message whose lines end in CRLF or LF. The body is taken as it stands."""
+def _is_status_line(words: list[str]) -> bool:
+    return words[0].startswith("HTTP/") and len(words[1]) == 3 and words[1].isascii() and words[1].isdigit()
+
+
+def _raw(text: bytes, problem: str, fits: Callable[[list[str]], bool]) -> tuple[list[str], Headers, bytes]:
+    """The start line's words, headers and body of a message whose lines end in CRLF or LF; the body as it stands."""
     text = text.lstrip(b"\r\n")
     ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := text.find(mark)) >= 0]
     at, length = min(ends, default=(len(text), 0))
     lines = text[:at].decode("latin-1").splitlines()
+    words = lines[0].split(" ") if lines else []
+    if len(words) < 2 or not fits(words):
+        raise Unreadable(problem)
     headers = tuple(header_of(line) for line in lines[1:] if line)
     body = text[at + length :]
     size = dict(headers).get("content-length", "")
     if size.isdigit() and len(body) > int(size):
         body = body[: int(size)]  # an editor adds a line end to a file
-    return lines[0] if lines else "", headers, body
+    return words, headers, body
 
 
 def _json_object(text: bytes) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A budget's level as people see it: a bar, an amount of money, a moment, a colour.
 
-Pure. A level is one of `status --json`'s budgets (state/ledger.py makes them); its state says what happens to calls: "ok"
-and "warning" (all pass), "restricted" (only essential ones), "stopped" (nothing that costs money).
+Pure. A level is one of `status --json`'s budgets (state/ledger.py makes them); its state says what happens to calls:
+"ok" and "warning" (all pass), "restricted" (only essential ones), "stopped" (nothing that costs money).
 """
 
 from __future__ import annotations
@@ -83,12 +83,13 @@ def with_unit(text: str, currency: str, language: str) -> str:
     return f"{text}원" if language == "ko" and currency == "KRW" else f"{text} {currency}"
 
 
-def moment(iso: str) -> str:
-    """ISO 8601 as "2026-12-01 00:00 +09:00"."""
+def moment(iso: str, *, here: bool = False) -> str:
+    """ISO 8601 as "2026-12-01 00:00 +09:00", in its own zone or in this machine's."""
     try:
         at = datetime.fromisoformat(iso)
     except ValueError:
         return iso
+    at = at.astimezone() if here else at
     offset = at.strftime("%z")
     return f"{at.strftime('%Y-%m-%d %H:%M')} {offset[:3]}:{offset[3:5]}".strip(" :")
 

@@ -30,7 +30,7 @@ from proxy.cli.frame import Exit, Failure, Frame
 from proxy.cli.help import Command, option
 
 if TYPE_CHECKING:
-    from proxy.core.model import Api, Bill, Estimate, Rule, RuleSet
+    from proxy.core.model import Api, Bill, Cost, Estimate, Rule, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def command(frame: Frame) -> click.Command:
 def run(frame: Frame, *, rules: str | None, at: str | None, used: str | None, seconds: str | None, **given: Any) -> int:
     from proxy.cli.rules import load
 
-    known = load(frame, frame.settings(rules=rules).rules)
+    known = load(frame, frame.settings(rules=rules).rules, keys=False)
     now_ms = _instant(frame, at, known.timezone)
     units = int(_number(frame, "--used", used) * 1000)
     elapsed = _number(frame, "--seconds", seconds)
@@ -203,13 +203,12 @@ def _destination(rules: RuleSet, request: Request) -> tuple[Api | None, str]:
     return found if found is not None else (None, request.path)
 
 
-def estimate_atoms(rules: RuleSet, estimate: Estimate, used_units: int) -> int:
+def reserved_cost(estimate: Estimate, used_units: int) -> Cost:
     """What the admission script would reserve at this position of the quota."""
-    cost = estimate.cost
-    if estimate.quota is not None:
-        reached = [step.cost for step in estimate.quota.steps if step.from_position <= used_units]
-        cost = reached[-1] if reached else cost
-    return cost.atoms[rules.currency]
+    if estimate.quota is None:
+        return estimate.cost
+    reached = [step.cost for step in estimate.quota.steps if step.from_position <= used_units]
+    return reached[-1] if reached else estimate.cost
 
 
 def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object]:
@@ -224,7 +223,7 @@ def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object
     return {
         "api": priced.api.name if priced.api else None,
         "rule": priced.rule.id if priced.rule else None,
-        "estimate": money.format_decimal(estimate_atoms(rules, estimate, used_units), rules.currency)
+        "estimate": money.format_decimal(reserved_cost(estimate, used_units).atoms[rules.currency], rules.currency)
         if estimate
         else None,
         "cost": money.format_decimal(cost.atoms[rules.currency], rules.currency) if cost else None,

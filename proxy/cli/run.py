@@ -16,9 +16,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -69,9 +68,9 @@ def _run(frame: Frame, settings: Settings, program: list[str], caller_name: str 
         change = sdks.variables(rules, root, frame.environ, caller)
         for name, value in change.kept:
             _note(frame, "run.kept", name=name, value=value)
-        began_ms = time.time_ns() // 1_000_000
+        began_ms = receipt.clock_ms(frame, settings)
         status = _child(frame, program, {**frame.environ, **change.variables})
-    receipt.show(frame, settings, rules, began_ms)
+    receipt.show(frame, settings, rules, began_ms, caller.name if caller else None)
     return status
 
 
@@ -91,32 +90,50 @@ def _caller(frame: Frame, rules: RuleSet, name: str | None) -> Caller | None:
 
 @contextmanager
 def proxy_for(frame: Frame, settings: Settings) -> Iterator[str]:
-    """The base URL of a proxy: the one that answers at the configured address, else one started for the moment."""
+    """The base URL of a proxy: the one of this store at the configured address, else one started for the moment."""
     from proxy.cli.startpage import reachable
 
     host, _, port = reachable(str(settings.listen)).rpartition(":")
-    answer = who_answers(host.strip("[]"), int(port)) if port != "0" else None
-    if answer == "spendgate":
+    taken = port != "0" and answers(host.strip("[]"), int(port))
+    if taken and runs_here(frame, settings, int(port)):
         yield f"http://{host}:{port}"
         return
-    if answer == "other" or port == "0":
+    if taken or port == "0":
         port = str(free_port(host.strip("[]")))
     with started(frame, settings, f"{host}:{port}"):
         yield f"http://{host}:{port}"
 
 
-def who_answers(host: str, port: int) -> str | None:
-    """Who listens there: "spendgate" (it puts an id on every answer), "other", or None for nobody."""
-    connection = http.client.HTTPConnection(host, port, timeout=2)
+def answers(host: str, port: int) -> bool:
+    """Whether anybody listens there."""
     try:
-        connection.request("GET", "/", headers={"Connection": "close"})
-        return "spendgate" if connection.getresponse().getheader("X-Spendgate-Request-Id") else "other"
-    except ConnectionRefusedError:
-        return None
-    except (OSError, http.client.HTTPException):
-        return "other"
-    finally:
-        connection.close()
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def runs_here(frame: Frame, settings: Settings, port: int) -> bool:
+    """Whether a proxy that counts in this very store listens on that port: only its calls can be told afterwards."""
+    import asyncio
+
+    from proxy.cli.place import opened
+    from proxy.state import proxies
+    from proxy.state.keys import Keys
+    from proxy.state.reading import Reader
+    from proxy.state.store import StoreUnavailable
+
+    async def ask(url: str) -> bool:
+        try:
+            async with Reader(url) as reader:
+                found = await proxies.running(reader, Keys(settings.tenant))
+        except StoreUnavailable:
+            return False
+        heard = {address.strip() for info in found for address in info.listen.split(",")}
+        return any(address.endswith(f":{port}") for address in heard)
+
+    with opened(frame, settings) as place:
+        return place.url is not None and asyncio.run(ask(place.url))
 
 
 def free_port(host: str) -> int:
@@ -129,8 +146,9 @@ def free_port(host: str) -> int:
 @contextmanager
 def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subprocess.Popen[bytes]]:
     """A proxy of our own, in its own session so that Ctrl-C reaches only the program; drained at the end."""
-    arguments = ["--rules", str(settings.rules), "--listen", listen, "--admin", "127.0.0.1:0", "--lang", frame.lang]
-    arguments += ["--data", str(settings.data), "--lease", f"{settings.lease_s:g}"]
+    admin = free_port("127.0.0.1")
+    arguments = ["--rules", str(settings.rules), "--listen", listen, "--admin", f"127.0.0.1:{admin}"]
+    arguments += ["--data", str(settings.data), "--lease", f"{settings.lease_s:g}", "--lang", frame.lang]
     environ = dict(frame.environ)
     if settings.redis_url:
         environ["SPENDGATE_REDIS"] = settings.redis_url  # may hold a password: not for the process list
@@ -144,8 +162,7 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subproces
             start_new_session=True,
         )
         try:
-            host, _, port = listen.rpartition(":")
-            _wait_until_ready(frame, process, host.strip("[]"), int(port), log)
+            _wait_until_ready(frame, process, admin, log)
             yield process
         finally:
             process.terminate()
@@ -156,17 +173,28 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subproces
                 process.wait()
 
 
-def _wait_until_ready(frame: Frame, process: subprocess.Popen[bytes], host: str, port: int, log: Any) -> None:
+def _wait_until_ready(frame: Frame, process: subprocess.Popen[bytes], admin: int, log: IO[bytes]) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             log.seek(0)
             said = log.read().decode("utf-8", "replace").strip().splitlines()
             frame.fail("run.proxy_failed", why=said[-1] if said else f"exit {process.returncode}")
-        if who_answers(host, port) == "spendgate":
+        if _is_ready(admin):
             return
         time.sleep(0.03)
     frame.fail("run.proxy_slow", seconds=f"{READY_WITHIN_S:g}")
+
+
+def _is_ready(admin: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 # --- the program ------------------------------------------------------------------------------------------------------

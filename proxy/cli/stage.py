@@ -34,6 +34,7 @@ class Stage:
         self._blocks = frame.blocks()
         self._shown = Decimal(0)
         self._spent = Decimal(0)
+        self._percent = ""
         self._round = 0
 
     def open(self) -> None:
@@ -58,7 +59,7 @@ class Stage:
             self._live = None
 
     def level(self, level: Level) -> None:
-        self._spent = level.spent
+        self._spent, self._percent = level.spent, level.percent
         if self._live is not None:
             self._live.update(self._gauge(level))
 
@@ -89,6 +90,7 @@ class Stage:
             text.append(f"{status}   ", style="green")
         cost, self._shown = self._spent - self._shown, self._spent
         text.append(f"+ {self._money(cost)}", style="bright_black")
+        text.append(f"   {self._percent}", style="bright_black")
         self.console.print(text)
 
     def passed(self, step: Step, status: int) -> None:
@@ -127,7 +129,12 @@ class Stage:
         self.console.print(f"  {self.frame.say(key)}", style="bold")
 
     def summary(
-        self, level: Level, crossed: Sequence[object], calls: int, refused: Mapping[str, int], billed: Mapping[str, Decimal]
+        self,
+        level: Level,
+        crossed: Sequence[object],
+        calls: int,
+        refused: Mapping[str, int],
+        billed: Mapping[str, Decimal],
     ) -> None:
         from rich.table import Table
 
@@ -141,7 +148,9 @@ class Stage:
         grid.add_row(f"  {say('demo.sum.billed')}", ", ".join(self._money(sum_) for sum_ in billed.values()))
         grid.add_row(f"  {say('demo.sum.crossed')}", ", ".join(f"{percent} %" for percent in crossed))
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
-        grid.add_row(f"  {say('demo.sum.refused')}", say("demo.sum.refusals", refused=sum(refused.values()), calls=calls))
+        grid.add_row(
+            f"  {say('demo.sum.refused')}", say("demo.sum.refusals", refused=sum(refused.values()), calls=calls)
+        )
         grid.add_row("", reasons)
         self.console.print()
         self.console.print(f"  {say('demo.sum.title')}", style="bold")
@@ -153,5 +162,3 @@ class Stage:
 
     def _money(self, value: Decimal) -> str:
         return with_unit(number(value), "KRW", self.frame.lang)
-
-

@@ -28,13 +28,13 @@ WIDEST = 96
 class Facts:
     """What app.py knows when everything has started.
 
-    listen, admin: HOST:PORT as really bound. budgets: as `status --json` has them (Ledger.levels). store: the embedded
+    listen, admin: HOST:PORT as really bound. levels: as `status --json` has them (Ledger.levels). store: the embedded
     store's folder, or the URL of the Redis, without its password. redis_cli: the command that opens it.
     """
 
     version: str
     rules: RuleSet
-    budgets: Sequence[Mapping[str, Any]]
+    levels: Sequence[Mapping[str, Any]]
     listen: str
     admin: str
     store: str
@@ -52,7 +52,7 @@ def reachable(listen: str) -> str:
 def paste_lines(rules: RuleSet, listen: str) -> tuple[str, ...]:
     """Lines for a shell: one call with curl, a base URL, and the proxy variable."""
     root = f"http://{reachable(listen)}"
-    openai = next((api for api in rules.apis if api.host == "api.openai.com"), None)
+    openai = next((api for api in rules.apis if "api.openai.com" in (api.host, *api.hosts)), None)
     api = openai or (rules.apis[0] if rules.apis else None)
     lines: list[str] = []
     if api is not None:
@@ -136,7 +136,7 @@ def _section(console: Console, title: str) -> None:
 
 def _budgets(console: Console, facts: Facts, lang: str, *, blocks: bool) -> None:
     _section(console, say("cli.start.budgets", lang))
-    levels = [Level.of(budget) for budget in facts.budgets]
+    levels = [Level.of(budget) for budget in facts.levels]
     if not levels:
         console.print(f"  {say('cli.start.no_budgets', lang)}")
         return

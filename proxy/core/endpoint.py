@@ -46,6 +46,7 @@ _TABLE: tuple[tuple[re.Pattern[str], str, Billing, tuple[str, ...]], ...] = tupl
         (r"/responses/input_tokens$", "count_tokens", Billing.FREE, ()),
         (r"/(tokenize|detokenize|tokenize-text|check-api-key)$", "tokenize", Billing.FREE, ()),
         (r"/(responses|batches|runs|fine_tuning/jobs|uploads|predictions)/[^/]+/cancel$", "cancel", Billing.FREE, ()),
+        (r"/threads/[^/]+/messages$", "manage", Billing.FREE, ()),
         # Anthropic, also on Azure and behind other gateways
         (r"/messages/batches(/|$)", "batch", Billing.SEPARATE, ()),
         (r"/messages$", "messages", Billing.USAGE, ("anthropic", "default")),
@@ -76,7 +77,7 @@ _TABLE: tuple[tuple[re.Pattern[str], str, Billing, tuple[str, ...]], ...] = tupl
         (r"/audio/speech$|/text-to-speech/", "speech", Billing.USAGE, ()),
         (r"/audio/(transcriptions|translations)$|/speech-to-text$", "transcription", Billing.USAGE, ()),
         (r"/threads/runs$|/threads/[^/]+/runs$|/runs/[^/]+/submit_tool_outputs$", "run", Billing.USAGE, ()),
-        (r"/vector_stores/[^/]+/search$", "search", Billing.SEPARATE, ()),
+        (r"/vector_stores/[^/]+/search$|:[A-Za-z]+$", "other", Billing.SEPARATE, ()),
         (r"/(files|uploads|vector_stores|assistants|threads|conversations|models)(/|$)", "manage", Billing.FREE, ()),
         # others
         (r"/ocr$", "ocr", Billing.USAGE, ("ocr",)),
@@ -85,7 +86,7 @@ _TABLE: tuple[tuple[re.Pattern[str], str, Billing, tuple[str, ...]], ...] = tupl
         (r"/(v1/chat|generate|api/chat|api/generate)$", "chat_other", Billing.USAGE, ()),
         (r"/embed$|/api/embed$", "embeddings", Billing.USAGE, ("embeddings",)),
         (r"/rerank$", "rerank", Billing.USAGE, ()),
-        (r":[A-Za-z]+$|/async-invoke$|/guardrail/|/search$|/classify$|/batch", "other", Billing.SEPARATE, ()),
+        (r"/async-invoke$|/guardrail/|/search$|/classify$|/batch", "other", Billing.SEPARATE, ()),
     )
 )
 

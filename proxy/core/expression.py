@@ -475,7 +475,7 @@ class _Reader:
         arguments: list[_Node] = []
         while not self.is_next(")"):
             if arguments:
-                self.expect(",")
+                self.expect("," if self.is_next(",") else ")")
             arguments.append(self.expression())
         self.take()
         if not fewest <= len(arguments) <= most:

@@ -22,6 +22,9 @@ _OURS = (b"proxy-", b"x-spendgate-")
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
 _REQUEST_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"http2-settings"}
 _RESPONSE_ENDS_HERE = _HOP_BY_HOP | {b"content-length"}
+# Where SDKs put a key. Some send it in another of these than the API's documentation names, and an API that is shown two
+# keys may judge the wrong one: where the real key goes into one of them, the program's go from all of them.
+_KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 # Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last.
 _NOT_NAMEABLE = frozenset(
     b"authorization cache-control content-encoding content-range content-type cookie date location set-cookie via "
@@ -55,12 +58,13 @@ def request_head(
     path: path and query, byte for byte. host: the API's authority. length: of the body; None means chunked; 0 is told
     only where the client told a length itself or the method expects content. minor: of the client's HTTP/1.x, for Via.
     drop: lower-case names that carry the client's key for the proxy. credentials: the API's own; the client's values of
-    the same headers are dropped.
+    the same headers are dropped, and with a key among them the client's keys in whatever header.
     """
     gone = named_by_connection(headers)
     credentials = list(credentials)
     if drop or credentials or gone:
-        ends_here = _REQUEST_ENDS_HERE | drop | gone | {name.lower() for name, _ in credentials}
+        own = {name.lower() for name, _ in credentials}
+        ends_here = _REQUEST_ENDS_HERE | drop | gone | own | (_KEY_HEADERS if own & _KEY_HEADERS else set())
     else:
         ends_here = _REQUEST_ENDS_HERE
     parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode("ascii"), path.encode("ascii"), host)]

@@ -209,9 +209,7 @@ def match(api: Api, outbound: Outbound) -> Rule | None:
 
 def _unseen_in_tunnel(rule: Rule) -> bool:
     wanted = rule.match
-    return bool(
-        rule.needs_body or rule.needs_response or wanted.paths or wanted.headers or wanted.query or wanted.json
-    )
+    return bool(rule.needs_body or rule.needs_response or wanted.paths or wanted.headers or wanted.query or wanted.json)
 
 
 def _path_fits(patterns: tuple[re.Pattern[str], ...], path: str) -> bool:

@@ -7,19 +7,14 @@ keeps nothing of what is not metered, and never raises on what an upstream sends
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum, auto
 from typing import Any
 
-import msgspec
-
-from proxy.core import catalog, decode, deltas, reading, tokens
+from proxy.core import bodies, catalog, decode, deltas, reading, tokens
+from proxy.core.bodies import Shape
 from proxy.core.endpoint import Billing, Endpoint, classify
 from proxy.core.eventstream import FrameReader
 from proxy.core.model import OnExhausted, Outbound, Rule, Usage
@@ -35,8 +30,6 @@ _TELLS_USAGE = re.compile(
     rb'"usage(?:Metadata|_info)?"\s*:\s*\{|billed_units"|eval_count"|tokenUsage"|invocationMetrics"'
 )
 _UNFINISHED = re.compile(rb'"finish_reason"\s*:\s*null')
-_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
 # headers of Bedrock that repeat the usage, for models whose answers carry none
 _COUNT_HEADERS = {
@@ -59,15 +52,6 @@ class Trace:
     framing: str
     first: list[bytes]
     latest: list[bytes]
-
-
-class _Shape(Enum):
-    IGNORED = auto()  # nothing in it is needed
-    UNDECIDED = auto()  # the media type does not say; the first byte will
-    JSON = auto()
-    EVENTS = auto()
-    LINES = auto()
-    FRAMES = auto()
 
 
 class Meter:
@@ -113,13 +97,13 @@ class Meter:
         self._outbound = outbound
         self._provider = price.catalog or ""
         self._endpoint: Endpoint | None = None
-        self._whole_needed = rule.needs_response and bool(price.per_unit)
+        self._whole_needed = any(unit.program.needs_response for unit in price.per_unit)
         self._needs_body = self._whole_needed
         if price.catalog is not None or price.tokens is not None:
             self._endpoint = classify(self._provider, outbound.method, outbound.path)
             self._needs_body = self._needs_body or self._endpoint.billing is not Billing.FREE
         self._count_tokens = count_tokens and self._endpoint is not None
-        self._shape = _Shape.IGNORED
+        self._shape = Shape.IGNORED
         self._status: int | None = None
         self._decoder: decode.Decoder | None = None
         self._document = reading.Document()
@@ -160,12 +144,12 @@ class Meter:
                 counted[_COUNT_HEADERS[lower]] = int(text)
         if counted:
             self._document.members["headers"] = counted
-        self._shape = _shape_of(media)
-        if self._shape is _Shape.IGNORED:
+        self._shape = bodies.shape_of(media)
+        if self._shape is Shape.IGNORED:
             return
         self._prepare()
         if coding and coding.strip().lower() != b"identity":
-            allowance = BODY_CAP if self._shape is _Shape.JSON else STREAM_CAP
+            allowance = BODY_CAP if self._shape is Shape.JSON else STREAM_CAP
             self._decoder = decode.decoder(coding.decode("latin-1"), allowance)
             if self._decoder is None:
                 self._stop("content_encoding")
@@ -173,7 +157,7 @@ class Meter:
     def feed(self, chunk: bytes) -> None:
         """The next bytes of the body, as they came over the wire."""
         self._bytes_down += len(chunk)
-        if self._shape is _Shape.IGNORED:
+        if self._shape is Shape.IGNORED:
             return
         decoder = self._decoder
         if decoder is None:
@@ -191,23 +175,23 @@ class Meter:
             self._stop("not_decodable")
 
     def _prepare(self) -> None:
-        if self._shape is _Shape.EVENTS:
+        if self._shape is Shape.EVENTS:
             self._splitter = Splitter(b"\n\n")
-        elif self._shape is _Shape.LINES:
+        elif self._shape is Shape.LINES:
             self._splitter = Splitter(b"\n")
-        elif self._shape is _Shape.FRAMES:
+        elif self._shape is Shape.FRAMES:
             self._frames = FrameReader()
-        self._streamed = self._shape in (_Shape.EVENTS, _Shape.LINES, _Shape.FRAMES)
+        self._streamed = self._shape in (Shape.EVENTS, Shape.LINES, Shape.FRAMES)
 
     def _take(self, piece: bytes) -> None:
-        if self._shape is _Shape.UNDECIDED:
+        if self._shape is Shape.UNDECIDED:
             piece = b"".join([*self._parts, piece]).lstrip()
             if not piece:
                 return
             self._parts = []
-            self._shape = _sniffed(piece[0])
+            self._shape = bodies.sniffed(piece[0])
             self._prepare()
-        if self._shape is _Shape.JSON:
+        if self._shape is Shape.JSON:
             self._size += len(piece)
             if self._size > BODY_CAP:
                 self._stop("too_large")
@@ -215,7 +199,7 @@ class Meter:
                 self._parts.append(piece)
         elif self._frames is not None:
             for frame in self._frames.feed(piece):
-                data = _inner(frame.payload) if frame.event_type == "chunk" else frame.payload
+                data = bodies.unpacked(frame.payload) if frame.event_type == "chunk" else frame.payload
                 self._take_event(data)
                 if self._traced:
                     self._trace(data)
@@ -230,7 +214,7 @@ class Meter:
         """Complete events (or lines). Decoded only where they can tell usage; their text is counted when asked for."""
         document = self._document
         if self._names_model < _MODEL_EVENTS or _TELLS_USAGE.search(whole):
-            events = self._shape is _Shape.EVENTS
+            events = self._shape is Shape.EVENTS
             for block in whole.split(b"\n\n" if events else b"\n"):
                 if len(block) > EVENT_CAP:
                     self._detail = "too_large"
@@ -267,9 +251,9 @@ class Meter:
         blocks, self._pending, self._pending_size = self._pending, [], 0
         found: list[str] = []
         for block in blocks:
-            if self._shape is _Shape.FRAMES:
+            if self._shape is Shape.FRAMES:
                 found += deltas.texts_of(block)
-            elif self._shape is _Shape.EVENTS:
+            elif self._shape is Shape.EVENTS:
                 for event in block.split(b"\n\n"):
                     found += deltas.texts_of(data_of(event))
             else:
@@ -281,7 +265,7 @@ class Meter:
     def _stop(self, detail: str) -> None:
         if self._pending:
             self._count_pending()
-        self._shape = _Shape.IGNORED
+        self._shape = Shape.IGNORED
         self._detail = detail
         self._parts = []
         self._splitter = None
@@ -322,7 +306,7 @@ class Meter:
             return self._frames.lead
         if self._splitter is None:
             return None
-        pattern = _EVENT_END if self._shape is _Shape.EVENTS else _LINE_END
+        pattern = _EVENT_END if self._shape is Shape.EVENTS else _LINE_END
         before = self._before
         if not before or before.endswith((b"\n\n", b"\r\n\r\n", b"\r\r") if pattern is _EVENT_END else b"\n"):
             return 0
@@ -333,15 +317,15 @@ class Meter:
         """What an early end of this stream is made from; None where it cannot be ended in the API's own way."""
         if not self._traced or self._decoder is not None or self._endpoint is None or not self._first:
             return None
-        framing = {_Shape.EVENTS: "events", _Shape.LINES: "lines", _Shape.FRAMES: "frames"}.get(self._shape)
+        framing = {Shape.EVENTS: "events", Shape.LINES: "lines", Shape.FRAMES: "frames"}.get(self._shape)
         if framing is None:
             return None
         return Trace(self._endpoint.name, framing, self._data(self._first), self._data(self._latest))
 
     def _data(self, block: bytes) -> list[bytes]:
-        if self._shape is _Shape.EVENTS:
+        if self._shape is Shape.EVENTS:
             return [data for data in map(data_of, block.split(b"\n\n")) if data]
-        return [line for line in block.split(b"\n") if line] if self._shape is _Shape.LINES else [block]
+        return [line for line in block.split(b"\n") if line] if self._shape is Shape.LINES else [block]
 
     @property
     def model(self) -> str | None:
@@ -358,7 +342,7 @@ class Meter:
         bytes_up, seconds and sent are the forwarder's knowledge, put into the value as they are.
         """
         response: Any = None
-        if self._shape is _Shape.JSON:
+        if self._shape is Shape.JSON:
             body = b"".join(self._parts)
             self._take_body(body, complete)
             if self._whole_needed and complete:
@@ -375,14 +359,14 @@ class Meter:
         text = body.lstrip()
         if text.startswith(b"["):  # Gemini without alt=sse: the events as one array
             self._streamed = True
-            for element in _elements(text):
+            for element in bodies.elements(text):
                 self._take_event(bytes(element))
             return
         if text and not self._document.add(text):
             self._detail = "not_json" if complete else "cut"
         price = self._rule.price
         if price.tokens is not None and price.tokens.image is not None and self._endpoint is not None:
-            data = _member(text, "data")
+            data = bodies.list_in(text, "data")
             if data is not None and self._endpoint.name == "images":
                 self._document.members["images"] = len(data)
 
@@ -401,11 +385,11 @@ class Meter:
             read = reading.read(self._document.members, self._extractors(endpoint))
             if read is not None:
                 counts, cost = dict(read.counts), read.reported_cost
-                found = complete or self._final()
+                found = self._final() if not complete else self._document.final or not self._document.begun
                 if read.assumed and self._provider:
                     detail = "usage_assumed"
             elif complete and endpoint.name == "speech" and (self._status or 0) in self._rule.price.charge_on:
-                characters = _spoken_characters(self._outbound.body)
+                characters = bodies.spoken_characters(self._outbound.body)
                 if characters is not None:
                     counts, found, detail = {"input_characters": characters}, True, "usage_assumed"
             images = self._document.members.get("images")
@@ -445,72 +429,3 @@ class Meter:
         if endpoint.name == "ocr" and b"annotation_format" in (self._outbound.body or b""):
             readers = ("ocr_annotated",)
         return [known[flavor] for flavor in readers if flavor in known]
-
-
-def _shape_of(media: bytes) -> _Shape:
-    if media == b"text/event-stream":
-        return _Shape.EVENTS
-    if media == b"application/vnd.amazon.eventstream":
-        return _Shape.FRAMES
-    if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json", b"application/json-lines"):
-        return _Shape.LINES
-    if media == b"application/json" or media.endswith(b"+json"):
-        return _Shape.JSON
-    if media.startswith((b"audio/", b"image/", b"video/", b"multipart/")) or media == b"application/octet-stream":
-        return _Shape.IGNORED
-    return _Shape.UNDECIDED
-
-
-def _sniffed(first: int) -> _Shape:
-    """What a body without a telling media type is, by its first byte that is not white space."""
-    if first in b"{[":
-        return _Shape.JSON
-    return _Shape.EVENTS if first in b":dei" else _Shape.IGNORED  # a comment, data:, event:, id:
-
-
-def _inner(payload: bytes) -> bytes:
-    """The event inside a frame of InvokeModelWithResponseStream: {"bytes": base64}."""
-    outer = reading.value(payload)
-    packed = outer.get("bytes") if isinstance(outer, dict) else None
-    if not isinstance(packed, str):
-        return payload
-    try:
-        return base64.b64decode(packed, validate=True)
-    except (binascii.Error, ValueError):
-        return payload
-
-
-def _elements(text: bytes) -> list[bytes]:
-    """The elements of an array, also of one that was cut: then those that are whole."""
-    try:
-        return [bytes(raw) for raw in _raws(text)]
-    except _UNREADABLE:
-        pass
-    found: list[bytes] = []
-    rest = text[1:].decode("utf-8", "ignore").lstrip()
-    scan = json.JSONDecoder().raw_decode
-    while rest:
-        try:
-            _, end = scan(rest)
-        except (ValueError, RecursionError):
-            break
-        found.append(rest[:end].encode())
-        rest = rest[end:].lstrip().removeprefix(",").lstrip()
-    return found
-
-
-def _member(text: bytes, name: str) -> list[Any] | None:
-    found = reading.value(text)
-    member = found.get(name) if isinstance(found, dict) else None
-    return member if isinstance(member, list) else None
-
-
-def _spoken_characters(body: bytes | None) -> int | None:
-    """Characters of a text-to-speech request: what those APIs bill by, and do not repeat in the answer."""
-    found = reading.value(body) if body else None
-    if not isinstance(found, dict):
-        return None
-    for name in ("input", "text"):
-        if isinstance(found.get(name), str):
-            return len(found[name])
-    return None

@@ -21,7 +21,6 @@ from typing import Any
 MAX_PATTERN = 500  # characters of a glob or a regular expression
 MAX_STARS = 16
 MAX_REGEX_INPUT = 4096  # longer texts never fit a "~regex" test: it bounds the work on the request path
-_MAX_STATES = 4000  # of the inclusion search; beyond it the answer is "not known to cover"
 
 STAR, GLOBSTAR, DIRS = "*", "**", "**/"
 
@@ -161,19 +160,31 @@ def compile_host(text: str) -> re.Pattern[str]:
     return re.compile(r"\A" + ".*".join(pieces) + r"\Z")
 
 
-def covers(wide: str, narrow: str) -> bool:
+class Effort:
+    """How much comparing of globs is still worth it; shared by the comparisons of one file."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: int = 1_000_000) -> None:
+        self.steps = steps
+
+
+def covers(wide: str, narrow: str, effort: Effort | None = None) -> bool:
     """True only if every path that fits the pattern `narrow` also fits `wide`; False also means "cannot tell"."""
+    effort = effort or Effort()
+    effort.steps -= 1
     if wide == narrow:
         return True
     if wide.startswith("~") or narrow.startswith("~"):
         return False
     a, b = parse_path_glob(wide), parse_path_glob(narrow)
+    # a literal beginning that differs decides most comparisons
     common = min(len(a.head), len(b.head))
     if a.head[:common] != b.head[:common]:
         return False
     if a.pairs == ((GLOBSTAR, ""),):
         return b.head.startswith(a.head)
-    return _includes(_tokens(a), _tokens(b))
+    return _includes(_tokens(a), _tokens(b), effort)
 
 
 def _tokens(glob: Glob) -> tuple[str, ...]:
@@ -211,7 +222,7 @@ def _step(tokens: tuple[str, ...], states: frozenset[tuple[int, bool]], characte
     return _closure(tokens, after)
 
 
-def _includes(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+def _includes(wide: tuple[str, ...], narrow: tuple[str, ...], effort: Effort) -> bool:
     """Search for a text that fits `narrow` and not `wide`; one character stands for all that neither mentions."""
     alphabet = {token for token in (*wide, *narrow) if not token.endswith("\0")} | {"/", "\x01"}
     start = (_closure(narrow, [(0, False)]), _closure(wide, [(0, False)]))
@@ -221,14 +232,15 @@ def _includes(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
         few, many = todo.pop()
         if (len(narrow), False) in few and (len(wide), False) not in many:
             return False
+        effort.steps -= 10 * len(alphabet)
+        if effort.steps < 0:
+            return False
         for character in alphabet:
             following = _step(narrow, few, character)
             if not following:
                 continue
             pair = (following, _step(wide, many, character))
             if pair not in seen:
-                if len(seen) >= _MAX_STATES:
-                    return False
                 seen.add(pair)
                 todo.append(pair)
     return True
@@ -239,6 +251,7 @@ def _includes(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
 _OTHER = 128  # stands for every character beyond ASCII
 _ALL = frozenset(range(129))
 _MANY = 10  # a repeat up to more than this counts as unbounded
+_MAX_LOOSE = 3
 
 
 @lru_cache(maxsize=4096)
@@ -259,18 +272,20 @@ def compile_regex(text: str) -> re.Pattern[str]:
     checker = _RegexCheck(ignore_case)
     checker.walk(list(tree), in_repeat=False)
     anchored = bool(tree) and tree[0][0] is sre_constants.AT and not compiled.flags & re.MULTILINE
-    if checker.repeats and checker.ambiguous + (0 if anchored else 1) > 2:
+    # each repeat that may hand characters on multiplies the work of what comes after it, and so does a free beginning
+    if sum(checker.ambiguous[:-1]) + (0 if anchored else 1) > 1 or checker.loose > _MAX_LOOSE:
         raise PatternError("regex_slow")
     return compiled
 
 
 class _RegexCheck:
-    """Walk over the parsed expression; `ambiguous` counts repeats that can hand characters to what follows them."""
+    """Walk over the parsed expression. `ambiguous`: of each unbounded repeat, in order, whether it can hand characters
+    to what follows it."""
 
     def __init__(self, ignore_case: bool) -> None:
         self.ignore_case = ignore_case
-        self.ambiguous = 0
-        self.repeats = 0
+        self.ambiguous: list[bool] = []
+        self.loose = 0  # characters that short repeats can hand on: each may double the work
 
     def walk(self, items: Sequence[Any], in_repeat: bool) -> None:
         for index, (op, argument) in enumerate(items):
@@ -285,9 +300,9 @@ class _RegexCheck:
             elif name == "ATOMIC_GROUP":
                 self.walk(list(argument), in_repeat)
             elif name in ("ASSERT", "ASSERT_NOT"):
-                before = self.repeats
+                before = len(self.ambiguous)
                 self.walk(list(argument[1]), in_repeat=True)
-                if self.repeats != before:
+                if len(self.ambiguous) != before:
                     raise PatternError("regex_slow")
             elif name == "BRANCH":
                 self._branch([list(branch) for branch in argument[1]], items[index + 1 :], in_repeat)
@@ -306,17 +321,15 @@ class _RegexCheck:
 
     def _repeat(self, low: int, high: int, body: list[Any], following: Sequence[Any], in_repeat: bool) -> None:
         if high > _MANY:
-            self.repeats += 1
             if self._varies(body) and not self._delimited(body):
                 raise PatternError("regex_slow")
             if self._first(body)[1]:
                 raise PatternError("regex_slow")
-            if following and self._all(body) & self._first(following)[0]:
-                self.ambiguous += 1
-            self.walk(body, in_repeat=True)
+            self.ambiguous.append(bool(following and self._all(body) & self._first(following)[0]))
+            self.walk([*body, ("STUB", self._first([*following, *body])[0] | self._first(body)[0])], in_repeat=True)
         else:
-            if low != high and in_repeat and high > 1 and following and self._all(body) & self._first(following)[0]:
-                raise PatternError("regex_slow")
+            if low != high and following and self._all(body) & self._first(following)[0]:
+                self.loose += high - low
             again = [("STUB", self._first(body)[0] | (self._first(following)[0] if following else frozenset()))]
             for _ in range(max(1, high)):  # a short repeat is as bad as its rounds written out
                 self.walk([*body, *again] if high > 1 else [*body, *self._first_stub(following)], in_repeat)
@@ -394,17 +407,17 @@ class _RegexCheck:
         return out
 
     def _first(self, items: Sequence[Any]) -> tuple[frozenset[int], bool]:
-        """(characters it may begin with, may it be empty). An anchor or a look-around may stop anything."""
+        """(characters it may begin with, may it be empty)."""
         out: frozenset[int] = frozenset()
         for op, argument in items:
             name = str(op)
             single = self._single(op, argument)
             if single is not None:
                 return out | single, False
+            if name == "AT" and str(argument).startswith("AT_END"):
+                return out, False  # what is given back to an end is not tried any further
             if name in ("AT", "ASSERT", "ASSERT_NOT"):
-                out |= _ALL if name == "AT" else frozenset()
                 continue
-            empty = name not in ("SUBPATTERN", "ATOMIC_GROUP") and name != "BRANCH"
             if name.endswith("_REPEAT"):
                 first, nullable = self._first(list(argument[2]))
                 empty = nullable or argument[0] == 0

@@ -118,7 +118,9 @@ def _quota(rules: RuleSet, rule: Rule, parts: terms.Parts, now_ms: int) -> Quota
     def cost_at(position: int, units: int) -> Decimal:
         return terms.total(lines_at(position, units))
 
-    worst = quota.worst_by_position(cost_at, parts.units, quota.boundaries(price.free_tier, price.tiers))
+    volume_units = price.tiers is not None and price.tiers.mode == "volume" and price.tiers.of == "units"
+    edges = quota.boundaries(price.free_tier, price.tiers)
+    worst = quota.worst_by_position(cost_at, parts.units, edges, or_fewer=volume_units)
     steps = []
     for start, amount in worst:
         lines = lines_at(start, parts.units)

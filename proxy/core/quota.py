@@ -76,25 +76,29 @@ def boundaries(free_tier: FreeTier | None, tiers: Tiers | None) -> tuple[int, ..
 
 
 def worst_by_position(
-    cost_at: Callable[[int, int], Decimal], units: int, edges: Iterable[int]
+    cost_at: Callable[[int, int], Decimal], units: int, edges: Iterable[int], or_fewer: bool
 ) -> list[tuple[int, Decimal]]:
-    """(from position, most that a call of at most `units` can cost from there to the next), ascending from 0.
+    """(from position, most that a call of `units` can cost from there to the next; at least 0), ascending from 0.
 
-    cost_at(position, units) is piecewise linear in both with kinks only at the edges, so its maximum over a stretch is
-    at an end of it, and over fewer units it is where the last of them ends at an edge.
+    or_fewer: the call may turn out to use fewer units, which can cost more where a volume price falls.
+    cost_at(position, units) is piecewise linear in both with kinks only at the edges: its maximum over a stretch is at
+    an end of it, and over fewer units where the last of them ends at an edge.
     """
     edges = sorted(edges)
-    kinks = sorted({0, *edges, *(edge - units for edge in edges if edge > units)})
+    bends = {0, *edges, *(edge - units for edge in edges if edge > units)}
+    kinks = sorted(bends | {bend + 1 for bend in bends if bend})  # a volume price jumps right behind an edge
 
     def most(position: int) -> Decimal:
-        ends = [edge - position for edge in edges if position < edge < position + units]
-        return max(cost_at(position, part) for part in (units, *ends))
+        parts = [units]
+        if or_fewer:
+            parts += [edge - position for edge in edges if position < edge < position + units]
+        return max(Decimal(0), *(cost_at(position, part) for part in parts))
 
     found: list[tuple[int, Decimal]] = []
     for place, kink in enumerate(kinks):
         worst = most(kink)
-        if place + 1 < len(kinks):
-            worst = max(worst, most(kinks[place + 1] - 1), most(max(kink, kinks[place + 1] - 1)))
+        if place + 1 < len(kinks) and kinks[place + 1] - 1 > kink:
+            worst = max(worst, most(kinks[place + 1] - 1))
         if not found or found[-1][1] != worst:
             found.append((kink, worst))
     return found

@@ -90,6 +90,7 @@ class Document:
     members: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
     service_tier: str | None = None
+    begun: bool = False  # usage was told at the beginning, to be corrected at the end
     final: bool = False  # the usage that stands at the end of an answer was seen
 
     def add(self, data: bytes | msgspec.Raw) -> bool:
@@ -115,8 +116,10 @@ class Document:
             raw = getattr(head, name)
             if raw is not _NOTHING and (found := value(raw)) is not None:
                 self._merge(name, found)
-                if name != "meta":
-                    self.final = kind != "message_start"
+                if kind == "message_start":
+                    self.begun = True
+                else:
+                    self.final = True
         if head.invocation is not _NOTHING:
             found = value(head.invocation)
             if isinstance(found, Mapping):
@@ -136,7 +139,7 @@ class Document:
         before = self.final
         self._take(inner, depth + 1)
         if kind == "message_start":
-            self.final = before
+            self.begun, self.final = True, before
 
     def _merge(self, name: str, found: Any) -> None:
         """Later events correct earlier ones, member by member; a null corrects nothing."""
@@ -183,6 +186,8 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
     """Follow one extractor of the catalogue; None where the answer lacks what it requires."""
     at: Any = members
     for step in extractor.root:
+        if at is members and step in _WRAPPERS:
+            continue  # taken off already
         at = at.get(step) if isinstance(at, Mapping) else None
     if not isinstance(at, Mapping):
         return None
@@ -235,7 +240,10 @@ def _whole(found: Any) -> int | None:
 
 
 def reported_cost(usage: Any) -> Decimal | None:
-    """What the provider itself says that the call cost, in USD: OpenRouter, Perplexity, x.ai. None: it does not say."""
+    """What the provider itself says that the call cost, in USD: OpenRouter, Perplexity, x.ai. None: it does not say.
+
+    With a key of one's own behind OpenRouter (is_byok), its own fee and what it passed on to that key come together.
+    """
     if not isinstance(usage, Mapping):
         return None
     cost = usage.get("cost")
@@ -248,6 +256,11 @@ def reported_cost(usage: Any) -> Decimal | None:
     if isinstance(cost, bool) or not isinstance(cost, int | Decimal):
         return None
     amount = Decimal(cost)
+    details = usage.get("cost_details")
+    if usage.get("is_byok") is True and isinstance(details, Mapping):
+        passed_on = details.get("upstream_inference_cost")
+        if isinstance(passed_on, int | Decimal) and not isinstance(passed_on, bool):
+            amount += passed_on
     return amount if amount.is_finite() and amount >= 0 else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.core.pattern import PatternError, covers
+from proxy.core.pattern import Effort, PatternError, covers
 
 Path = tuple[str | int, ...]
 Plain = Mapping[str, Any]
@@ -40,7 +40,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def unknown(at: Path, key: str, word: str, known: Sequence[str], **values: str) -> Problem:
     """A name that refers to nothing, with the one probably meant or all there are."""
     meant = nearest(word, known)
-    hint = "did_you_mean" if meant else "known_are" if known else None
+    hint = "did_you_mean" if meant else "known_are" if known else "none_declared"
     listed = ", ".join(sorted(known)[:60])
     return Problem(at, key, {"got": word, "meant": meant or "", "known": listed, **values}, hint, refers=True)
 
@@ -143,13 +143,19 @@ def rule_id(document: Plain, scope: Plain) -> tuple[str, str] | None:
 
 
 def unreachable_problems(document: Plain) -> list[Problem]:
-    """Rules whose every call an earlier rule of the same API takes first. Only what is certain is reported."""
+    """Rules whose every call an earlier rule of the same API takes first.
+
+    Only what is certain is reported, and of very many intricate rules perhaps not all: the work is bounded.
+    """
     out: list[Problem] = []
+    effort = Effort()
     for index, api in enumerate(document["apis"] or ()):
         prices = api["prices"]
         for later in range(1, len(prices)):
+            if effort.steps < 0:
+                return out
             for earlier in range(later):
-                if _takes_all(prices[earlier]["match"], prices[later]["match"]) and not (
+                if _takes_all(prices[earlier]["match"], prices[later]["match"], effort) and not (
                     _may_price_tunnel(prices[later]) and not _prices_every_tunnel(prices[earlier])
                 ):
                     out.append(
@@ -179,7 +185,7 @@ def _prices_every_tunnel(price: Plain) -> bool:
     return _may_price_tunnel(price) and not price["per_unit"]
 
 
-def _takes_all(earlier: Plain | None, later: Plain | None) -> bool:
+def _takes_all(earlier: Plain | None, later: Plain | None, effort: Effort) -> bool:
     """Does every call that fits `later` fit `earlier`?"""
     if earlier is None:
         return True
@@ -188,7 +194,7 @@ def _takes_all(earlier: Plain | None, later: Plain | None) -> bool:
     return (
         (not earlier["method"] or (bool(later["method"]) and set(later["method"]) <= set(earlier["method"])))
         and _hosts_cover(earlier["host"], later["host"])
-        and _paths_cover(earlier["path"], later["path"])
+        and _paths_cover(earlier["path"], later["path"], effort)
         and _tests_cover(earlier["header"], later["header"], fold=True)
         and _tests_cover(earlier["query"], later["query"])
         and _tests_cover(earlier["json"], later["json"])
@@ -199,13 +205,13 @@ def _hosts_cover(earlier: Sequence[str] | None, later: Sequence[str] | None) -> 
     return not earlier or (bool(later) and set(later or ()) <= set(earlier))
 
 
-def _paths_cover(earlier: Sequence[str] | None, later: Sequence[str] | None) -> bool:
+def _paths_cover(earlier: Sequence[str] | None, later: Sequence[str] | None, effort: Effort) -> bool:
     if not earlier:
         return True
     if not later:
         return any(path in ("/**", "/*", "**", "*") for path in earlier)  # every path begins with a slash
     try:
-        return all(any(covers(wide, narrow) for wide in earlier) for narrow in later)
+        return all(any(covers(wide, narrow, effort) for wide in earlier) for narrow in later)
     except PatternError:
         return False
 

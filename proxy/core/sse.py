@@ -30,7 +30,7 @@ class Splitter:
 
     def feed(self, chunk: bytes) -> bytes:
         """All complete blocks that this chunk ends, in one piece with their separators; b"" when it ends none."""
-        if b"\r" in chunk or self._carriage:
+        if chunk and (self._carriage or b"\r" in chunk):
             chunk = self._normalise(chunk)
         if not chunk:
             return b""

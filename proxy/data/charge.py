@@ -6,7 +6,6 @@ and how is the business of passage.py (requests) and crossing.py (tunnels).
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -76,7 +75,8 @@ class Charge:
         if self.bill is None:
             self.bill = self._make_bill(usage)
         learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
-        self._settled = await asyncio.shield(self._gate.settle(self.ticket, self.bill, usage.status, learn=learn))
+        # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
+        self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn)
 
     def _make_bill(self, usage: Usage) -> Bill:
         call, ticket = self.call, self.ticket

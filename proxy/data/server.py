@@ -10,7 +10,7 @@ end-of-file is ambiguous, because a client may legally close only its sending ha
 - after the answer has begun, end-of-file means the client left: cancelled at once;
 - before it, the exchange goes on, an HTTP/1.1 client is sent one interim `100 Continue` (which every client must skip,
   RFC 9110 §15.2), and if the peer's kernel answers that with a reset, nobody is there: cancelled at once;
-- in the middle of a request body it is a broken request.
+- in the middle of a request body it is a broken request; of a CONNECT it is left to the tunnel.
 
 Mutable state: `Listener` holds the open connections, each `_Connection` its one exchange. One event loop.
 """
@@ -357,7 +357,7 @@ class _Connection(asyncio.Protocol):
         if exchange.started and not exchange.finished and not self._buffer:
             self._client_left()
             return False
-        if not exchange.started and exchange.minor == 1:
+        if not exchange.started and exchange.minor == 1 and exchange.method != "CONNECT":
             self.write(_CONTINUE)
             self._probe = self._loop.call_later(0.01, self._is_anybody_there, 0.01)
         return True

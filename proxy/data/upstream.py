@@ -49,6 +49,8 @@ GATHER_LIMIT = 256 * 1024
 _JOIN_WRITE = 64 * 1024
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 16
+# A body on these is legal but so unusual that some servers read it as the next request: never on a shared connection.
+_BODILESS = frozenset(("GET", "HEAD"))
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 
 
@@ -146,6 +148,7 @@ class _Call:
         "_buffer",
         "_connection",
         "_decoder",
+        "_desync",
         "_expected",
         "_gather",
         "_interims",
@@ -178,6 +181,7 @@ class _Call:
         self._interims = 0
         self._decoder: ChunkedDecoder | None = None
         self._expected = 0
+        self._desync = False
         self.head: ResponseHead | None = None
         self.body: Body | None = None
         self.error: BaseException | None = None
@@ -191,12 +195,15 @@ class _Call:
         self._attempt.sent = True
         if not body:
             transport.write(head)
-        elif len(body) <= _JOIN_WRITE:
+            return
+        self._desync = self._method in _BODILESS
+        if len(body) <= _JOIN_WRITE:
             transport.write(head + body)
         else:
             transport.writelines([head, body])
 
     def stream(self, head: bytes, body: AsyncIterator[bytes], chunked: bool) -> None:
+        self._desync = self._method in _BODILESS
         self._upload = self._loop.create_task(self._pump(head, body, chunked))
 
     async def _pump(self, head: bytes, body: AsyncIterator[bytes], chunked: bool) -> None:
@@ -309,7 +316,7 @@ class _Call:
         upload, self._upload = self._upload, None
         keep_alive = self.head is not None and self.head.keep_alive
         keep_alive_s = self.head.keep_alive_s if self.head is not None else None
-        reusable = keep_alive and not rest
+        reusable = keep_alive and not rest and not self._desync
         if upload is not None:  # answered before it had read everything (RFC 9112 §9.3)
             upload.cancel()
             reusable = False

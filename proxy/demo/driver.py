@@ -20,12 +20,13 @@ from typing import Any
 import aiohttp
 
 from proxy.cli.frame import Exit, Frame
-from proxy.cli.run import free_port, started
 from proxy.cli.levels import Level
+from proxy.cli.place import quiet, unreachable
+from proxy.cli.run import free_port, started
+from proxy.cli.stage import Stage
 from proxy.core.model import Budget
 from proxy.demo import story
 from proxy.demo.simulator import ModelPrice, Prices, Simulator
-from proxy.cli.stage import Stage
 from proxy.demo.story import Step
 from proxy.rules_file import load_text
 from proxy.state.keys import Keys
@@ -37,7 +38,7 @@ BETWEEN_S = 0.12
 SETTLED_WITHIN_S = 5.0
 
 
-class Unexpected(Exception):  # noqa: N818
+class Unexpected(Exception):
     """The proxy answered otherwise than the plot says."""
 
 
@@ -175,6 +176,7 @@ class Driver:
 
 def perform(frame: Frame, *, fast: bool) -> int:
     """The whole demonstration; the exit code."""
+    quiet()
     stage = Stage(frame)
     try:
         return asyncio.run(_perform(frame, stage, fast=fast))
@@ -203,11 +205,14 @@ async def _perform(frame: Frame, stage: Stage, *, fast: bool) -> int:
             if loaded.rules is None:
                 raise Unexpected("; ".join(mistake.render(frame.lang) for mistake in loaded.mistakes))
             budget = loaded.rules.budgets[0]
-            async with _proxy(frame, rules) as (root, url):
-                async with aiohttp.ClientSession() as http, Reader(url) as reader:
-                    driver = Driver(stage, http, root, Ledger(reader, Keys()), budget, fast=fast)
-                    level = await driver.play()
-                    stage.summary(level, driver.crossed, driver.calls, driver.refused, simulator.bill.totals())
+            async with (
+                _proxy(frame, rules) as (root, url),
+                aiohttp.ClientSession() as http,
+                Reader(url) as reader,
+            ):
+                driver = Driver(stage, http, root, Ledger(reader, Keys()), budget, fast=fast)
+                level = await driver.play()
+                stage.summary(level, driver.crossed, driver.calls, driver.refused, simulator.bill.totals())
     return Exit.OK
 
 
@@ -218,10 +223,15 @@ async def _proxy(frame: Frame, rules: Path) -> AsyncIterator[tuple[str, str]]:
 
     data = rules.parent / "data"
     listen = f"127.0.0.1:{free_port('127.0.0.1')}"
-    store = await asyncio.to_thread(embedded.open, data)
+    try:
+        store = await asyncio.to_thread(embedded.open, data)
+    except embedded.EmbeddedUnavailable as error:
+        raise unreachable(frame, str(error)) from error
     try:
         # A person's own Redis or settings must not come into the demonstration.
-        quiet = {name: value for name, value in frame.environ.items() if not name.startswith(("SPENDGATE_", "REDIS_URL"))}
+        quiet = {
+            name: value for name, value in frame.environ.items() if not name.startswith(("SPENDGATE_", "REDIS_URL"))
+        }
         alone = Frame(frame.lang, quiet)
         settings = alone.settings(rules=str(rules), listen=listen, data=str(data))
         serving = started(alone, settings, listen)

@@ -26,13 +26,13 @@ import structlog
 from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason, Settled
 from proxy.core.windows import local_day, window_at
 from proxy.state import plan as plans
-from proxy.state.keys import ROLLUP_KEPT_S, Keys
+from proxy.state.keys import DAY_S, ROLLUP_KEPT_S, Keys
 from proxy.state.plan import Args, Plan
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
 
 log = structlog.get_logger()
 
-LEASE_MS: Final = 30_000
+LEASE_S: Final = 30.0
 RECLAIM_EVERY_S: Final = 5.0
 LEARNED_FRESH_S: Final = 2.0
 LEARNED_LEAST: Final = 20  # samples below which nothing is learned
@@ -92,7 +92,8 @@ class Gate:
     """Admission and settlement for one worker.
 
     clock: Unix ms of this machine. pinned: tests give their own clock to the scripts too, instead of Redis's TIME.
-    timezone: of the day in which denials are counted, until the first call tells the rules' own.
+    timezone: of the day in which denials are counted, until the first call tells the rules' own. lease_s: how long a
+    reservation lives without renewal.
     """
 
     def __init__(
@@ -102,20 +103,20 @@ class Gate:
         *,
         clock: Callable[[], int] = wall_ms,
         pinned: bool = False,
-        lease_ms: int = LEASE_MS,
+        lease_s: float = LEASE_S,
         timezone: str = "UTC",
     ) -> None:
         self.store = store
         self.keys = keys
         self.timezone = timezone
-        self.lease_ms = lease_ms
+        self.lease_ms = round(lease_s * 1000)
         self._clock = clock
         self._pinned = pinned
         self._offset_ms = 0
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._live: dict[str, _Live] = {}
         self._statements: dict[tuple[str, str], _Statement] = {}  # in the order they were made
-        self._denials: Counter[tuple[str, str]] = Counter()
+        self._denials: Counter[tuple[str, str, str]] = Counter()
         self._learned: dict[tuple[str, str], _Learned] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._written = asyncio.Event()
@@ -228,9 +229,13 @@ class Gate:
         plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
         await self._state(self._void(plan, ask.id))
 
-    def count_denied(self, reason: Reason, api: str) -> None:
-        """Count a refusal in today's roll-up; written with the next round of `maintain`."""
-        self._denials[(api, reason.value)] += 1
+    def count_denied(self, reason: Reason, api: str, timezone: str | None = None) -> None:
+        """Count a refusal in today's roll-up; written with the next round of `maintain`. api: "-" where none is known.
+
+        timezone: of the day, as the rules say; None = that of the last call.
+        """
+        day = local_day(self.now_ms(), timezone or self.timezone)
+        self._denials[(day, api, reason.value)] += 1
 
     # --- upkeep --------------------------------------------------------------------------------------------------
 
@@ -496,13 +501,14 @@ class Gate:
         if not self._denials:
             return
         counted, self._denials = self._denials, Counter()
-        key = self.keys.day(local_day(self.now_ms(), self.timezone))
+        days = {self.keys.day(day) for day, _, _ in counted}
         try:
             calls = [
-                self.store.call("HINCRBY", key, f"denied|{api}|{reason}", number)
-                for (api, reason), number in counted.items()
+                self.store.call("HINCRBY", self.keys.day(day), f"denied|{api}|{reason}", number)
+                for (day, api, reason), number in counted.items()
             ]
-            await asyncio.gather(*calls, self.store.call("EXPIRE", key, ROLLUP_KEPT_S + 86_400))
+            calls += [self.store.call("EXPIRE", key, ROLLUP_KEPT_S + DAY_S) for key in days]
+            await asyncio.gather(*calls)
         except StoreUnavailable:
             self._denials.update(counted)
             raise

@@ -1,18 +1,19 @@
 """What was spent, by whom and on what: reads the ledger, the budgets' levels and the day's roll-ups.
 
-For people and reports, not for the request path: it asks through `reading.Reader`. Money leaves here as decimal strings in
-the currency's major unit. Decides nothing; writes nothing.
+For people and reports, not for the request path: it asks through `reading.Reader`. Money leaves here as decimal
+strings in the currency's major unit. Decides nothing; writes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from proxy.core import money
-from proxy.core.model import Budget
+from proxy.core.model import Budget, Level
 from proxy.core.windows import iso, local_day, local_month, window_at
 from proxy.state.keys import Keys
 from proxy.state.plan import Record, threshold_atoms
@@ -36,6 +37,13 @@ class Spent:
     cost_atoms: int = 0
     denied: dict[str, int] = field(default_factory=dict)  # by reason
     notes: dict[str, int] = field(default_factory=dict)  # "usage_missing", "unpriced_model", "unconfirmed", ...
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, tenant: str = "main") -> AsyncIterator[Ledger]:
+    """A reader for one piece of work; connects at its first question."""
+    async with Reader(url) as reader:
+        yield Ledger(reader, Keys(tenant))
 
 
 class Ledger:
@@ -79,30 +87,41 @@ class Ledger:
                 after, seen = f"({chunk[-1][0]}", seen + len(chunk)
         return None
 
+    async def current(self, budgets: Iterable[Budget], now_ms: int) -> list[Level]:
+        """Where each budget stands in its current period, in the order given."""
+        return [level for _, level, _ in await self._current(budgets, now_ms)]
+
     async def levels(self, budgets: Iterable[Budget], now_ms: int) -> list[dict[str, Any]]:
-        """`budgets` of `status --json`: where each budget stands in its current period, limits as the rules say now."""
+        """`budgets` of `status --json`: money in major units, limits as the rules say now."""
+        return [
+            {
+                "name": level.budget,
+                "period": level.period,
+                "currency": level.currency,
+                "limit": money.format_decimal(level.limit_atoms, level.currency),
+                "spent": money.format_decimal(level.spent_atoms, level.currency),
+                "reserved": money.format_decimal(level.reserved_atoms, level.currency),
+                "ratio": round(level.spent_atoms / level.limit_atoms, 6) if level.limit_atoms else 1.0,
+                "state": budget_state(b, level.spent_atoms),
+                "resets_at": iso(level.resets_at_ms, b.timezone),
+                "thresholds_crossed": [_number(text) for text in crossed.split(",") if text],
+            }
+            for b, level, crossed in await self._current(budgets, now_ms)
+        ]
+
+    async def _current(self, budgets: Iterable[Budget], now_ms: int) -> list[tuple[Budget, Level, str]]:
         chosen = [(b, window_at(b.period, b.timezone, now_ms)) for b in budgets]
-        replies = await self._reader.ask_all(
+        replies: list[list[str | None]] = await self._reader.ask_all(
             [("HMGET", self._keys.budget(b.name, w.label), "spent", "reserved", "crossed") for b, w in chosen]
         )
-        levels = []
-        for (b, window), (spent_text, reserved_text, crossed) in zip(chosen, replies, strict=True):
-            spent, reserved = int(spent_text or 0), int(reserved_text or 0)
-            levels.append(
-                {
-                    "name": b.name,
-                    "period": window.label,
-                    "currency": b.currency,
-                    "limit": money.format_decimal(b.limit_atoms, b.currency),
-                    "spent": money.format_decimal(spent, b.currency),
-                    "reserved": money.format_decimal(reserved, b.currency),
-                    "ratio": round(spent / b.limit_atoms, 6) if b.limit_atoms else 1.0,
-                    "state": budget_state(b, spent),
-                    "resets_at": iso(window.end_ms, b.timezone),
-                    "thresholds_crossed": [_number(text) for text in (crossed or "").split(",") if text],
-                }
+        return [
+            (
+                b,
+                Level(b.name, w.label, b.currency, b.limit_atoms, int(spent or 0), int(reserved or 0), w.end_ms),
+                crossed or "",
             )
-        return levels
+            for (b, w), (spent, reserved, crossed) in zip(chosen, replies, strict=True)
+        ]
 
     async def today(self, timezone: str, now_ms: int) -> dict[str, Spent]:
         """The local day's roll-up by API; cost in atoms of the ledger's currency."""
@@ -124,8 +143,8 @@ class Ledger:
     async def top_callers(self, timezone: str, now_ms: int, count: int = 10) -> list[tuple[str, int]]:
         """Who spent most on the local day: (caller, atoms of the ledger's currency), the largest first."""
         key = self._keys.day_callers(local_day(now_ms, timezone))
-        rows: list[tuple[str, float]] = await self._reader.ask("ZREVRANGE", key, 0, count - 1, "WITHSCORES")
-        return [(name, int(atoms)) for name, atoms in rows]
+        flat: list[str] = await self._reader.ask("ZREVRANGE", key, 0, count - 1, "WITHSCORES")
+        return [(name, int(atoms)) for name, atoms in zip(flat[::2], flat[1::2], strict=True)]
 
     async def in_flight(self) -> dict[str, Record]:
         """Reservations by call id; unreadable ones are left out (doctor tells them)."""

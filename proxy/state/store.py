@@ -259,7 +259,7 @@ class Store:
             for hook in self.on_connected:
                 hook()
             self._first_try.set()
-            reason = await link.lost
+            reason = await asyncio.shield(link.lost)  # our own cancellation is not the connection's end
             log.warning("store.lost", reason=reason)
 
     async def _connect(self) -> _Link:

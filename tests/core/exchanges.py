@@ -101,7 +101,7 @@ def provider_of(row: dict[str, Any]) -> str | None:
         return None
     url = f"https://{row['host']}{row['path']}"
     for provider in catalog._providers().values():
-        if provider.id not in ("openai-decisions",) and re.match(provider.api_pattern, url):
+        if provider.id != "openai-decisions" and re.match(provider.api_pattern, url):
             return provider.id
     return "aws" if row["provider"].startswith("aws") else None
 

@@ -138,9 +138,10 @@ class Client:
         elif b"content-length" in named:
             body = await self.exactly(int(named[b"content-length"]))
         elif named.get(b"transfer-encoding") == b"chunked":
-            body = b""
+            pieces = []
             while size := int((await self.until(b"\r\n")).strip(), 16):
-                body += (await self.exactly(size + 2))[:-2]
+                pieces.append((await self.exactly(size + 2))[:-2])
+            body = b"".join(pieces)
             while (line := await self.until(b"\r\n")) != b"\r\n":
                 name, _, value = line.strip().partition(b":")
                 trailers.append((name, value.strip()))

@@ -59,6 +59,15 @@ class Signal:
             raise AssertionError(f"{self.name} did not happen within {timeout} s") from None
 
 
+async def first_of(*signals: Signal) -> None:
+    """Until one of them happens."""
+    waits = [asyncio.ensure_future(signal.happens()) for signal in signals]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
 @dataclass
 class Seen:
     """One request exactly as it arrived. `headers` keep case, order and repetition."""

@@ -21,7 +21,7 @@ MILLION = Decimal(1_000_000)
 PRICES = {
     "gpt-4o-mini": (Decimal("0.15"), Decimal("0.6")),
     "gpt-4o": (Decimal("2.5"), Decimal("10")),
-    "claude-sonnet-4-5": (Decimal("3"), Decimal("15")),
+    "claude-sonnet-4-6": (Decimal("3"), Decimal("15")),
 }
 
 T = TypeVar("T")

@@ -61,12 +61,12 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{source} 이상 없음: API {apis}개, 가격 {rules}개, 예산 {budgets}개 (해시 {digest}).",
     },
     "cli.check.mistakes": {
-        "en": "{source}: {mistakes} to mend, {warnings} to know.",
-        "ko": "{source}: 고칠 것 {mistakes}개, 알아 둘 것 {warnings}개.",
+        "en": "{source}: mistakes: {mistakes}, warnings: {warnings}.",
+        "ko": "{source}: 잘못 {mistakes}개, 경고 {warnings}개.",
     },
     "cli.check.warnings": {
-        "en": "{warnings} to know: the file works, but read the lines above.",
-        "ko": "알아 둘 것 {warnings}개: 파일은 쓸 수 있지만 위의 내용을 읽어 주세요.",
+        "en": "Warnings: {warnings}. The file works, but read the lines above.",
+        "ko": "경고 {warnings}개: 파일은 쓸 수 있지만 위의 내용을 읽어 주세요.",
     },
     "cli.check.warning": {"en": "warning: ", "ko": "경고: "},
     # --- init
@@ -180,7 +180,10 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "no call was counted during the run.",
         "ko": "실행하는 동안 집계된 호출이 없습니다.",
     },
-    "cli.run.cost": {"en": "{amount} for {count} call(s)", "ko": "호출 {count}건에 {amount}"},
+    "cli.run.cost": {"en": "{calls} cost {amount}", "ko": "{calls}에 {amount}이 들었습니다"},
+    "cli.run.line": {"en": "{calls}, {amount}", "ko": "{calls}에 {amount}"},
+    "cli.run.call_one": {"en": "1 call", "ko": "호출 1건"},
+    "cli.run.call_many": {"en": "{count} calls", "ko": "호출 {count}건"},
     "cli.run.unknown_cost": {
         "en": "what it cost cannot be read: {why}",
         "ko": "든 돈을 읽을 수 없습니다: {why}",

@@ -8,10 +8,10 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "1,000원과 유료 API 세 개, 그리고 돈이 떨어질 때까지의 호출",
     },
     "cli.demo.plot": {
-        "en": """A simulator of a chat, a map and an SMS API runs on this machine, and a proxy with a budget of 1,000 KRW
-            before it. Map searches are optional, chats important, SMS essential.""",
-        "ko": """이 컴퓨터에 채팅·지도·문자 API의 모의 서버가 떠 있고, 그 앞에 예산 1,000원의 프록시가 있습니다. 지도 검색은
-            선택, 채팅은 중요, 문자는 필수 호출입니다.""",
+        "en": """A simulator of a chat, a map and an SMS API runs on this machine, and before it a proxy with a budget
+            of 1,000 KRW. Map searches are optional, chats important, SMS essential.""",
+        "ko": """이 컴퓨터에 채팅·지도·문자 API의 모의 서버가 떠 있고, 그 앞에 예산 1,000원의 프록시가 있습니다.
+            지도 검색은 선택, 채팅은 중요, 문자는 필수 호출입니다.""",
     },
     "cli.demo.label.free": {"en": "list models (free)", "ko": "모델 목록 (무료)"},
     "cli.demo.label.unknown": {"en": "list files (no rule says what it costs)", "ko": "파일 목록 (가격 규칙 없음)"},
@@ -40,7 +40,10 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "{percent} % is spent. From here on nothing that costs money passes.",
         "ko": "예산을 {percent} % 썼습니다. 이제 돈이 드는 호출은 모두 멈춥니다.",
     },
-    "cli.demo.restricted": {"en": "Above 95 %: the team can still text.", "ko": "95 % 이후: 문자는 아직 보낼 수 있습니다."},
+    "cli.demo.restricted": {
+        "en": "Above 95 %: the team can still text.",
+        "ko": "95 % 이후: 문자는 아직 보낼 수 있습니다.",
+    },
     "cli.demo.stopped": {"en": "At 100 %: it stops here.", "ko": "100 %: 여기서 멈춥니다."},
     "cli.demo.sum.title": {"en": "That was the whole budget.", "ko": "예산을 모두 썼습니다."},
     "cli.demo.sum.spent": {"en": "Spent, by the ledger", "ko": "원장에 적힌 지출"},

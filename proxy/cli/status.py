@@ -1,0 +1,193 @@
+"""`spendgate status`: where the money stands, for people and for programs, once or kept on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy.cli.frame import Frame
+from proxy.cli.help import Command, option
+from proxy.cli.place import opened, unreachable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from proxy.settings import Settings
+
+EVERY_S = 1.0
+WIDEST = 96
+
+
+def command(frame: Frame) -> click.Command:
+    def status(as_json: bool, watch: bool, **flags: Any) -> None:
+        settings = frame.settings(**flags)
+        if watch:
+            _watch(frame, settings, as_json=as_json)
+        elif as_json:
+            click.echo(json.dumps(take(frame, settings), ensure_ascii=False, indent=2))
+        else:
+            console = _console(frame)
+            console.print(page(frame, take(frame, settings)))
+
+    return Command(
+        "status",
+        frame,
+        callback=status,
+        params=[
+            option(frame, "--json", "as_json", text="json", is_flag=True),
+            option(frame, "--watch", "-w", text="watch", is_flag=True),
+            option(frame, "--rules", text="rules", metavar="FILE"),
+            option(frame, "--data", text="data", metavar="DIR"),
+            option(frame, "--redis", text="redis", metavar="URL"),
+        ],
+    )
+
+
+def take(frame: Frame, settings: Settings) -> dict[str, Any]:
+    """The document of `status --json`. Ends the command when the store does not answer."""
+    from proxy.cli import snapshot
+    from proxy.cli.rules import load_loosely
+    from proxy.state.store import StoreUnavailable
+
+    loaded = load_loosely(frame, settings.rules)
+    with opened(frame, settings) as place:
+        try:
+            return asyncio.run(snapshot.take(settings, loaded, place, frame.lang, time.time_ns() // 1_000_000))
+        except StoreUnavailable as error:
+            raise unreachable(frame, str(error)) from error
+
+
+def _console(frame: Frame) -> Console:
+    console = frame.console()
+    return console if console.width <= WIDEST else frame.console(width=WIDEST)
+
+
+def _watch(frame: Frame, settings: Settings, *, as_json: bool) -> None:
+    """Until Ctrl-C. As JSON: one document a line, a line a second."""
+    if as_json:
+        while True:
+            click.echo(json.dumps(take(frame, settings), ensure_ascii=False))
+            time.sleep(EVERY_S)
+    from rich.live import Live
+
+    console = _console(frame)
+    with Live(console=console, auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        while True:
+            live.update(page(frame, take(frame, settings)), refresh=True)
+            time.sleep(EVERY_S)
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def page(frame: Frame, document: dict[str, Any]) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from proxy.cli.levels import Level, table
+
+    parts: list[RenderableType] = [Text(), _title(frame, "status.budgets")]
+    levels = [Level.of(budget) for budget in document["budgets"]]
+    parts.append(table(levels, frame.lang, blocks=frame.blocks()) if levels else _grey(frame.say("start.no_budgets")))
+    if document["apis"]:
+        parts += [Text(), _title(frame, "status.apis"), _apis(frame, document["apis"])]
+    parts += [Text(), _title(frame, "status.running"), _running(frame, document)]
+    attention = _attention(frame, document)
+    if attention:
+        parts += [Text(), _title(frame, "status.attention"), *attention]
+    parts.append(Text())
+    return Group(*parts)
+
+
+def _title(frame: Frame, key: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text(f"  {frame.say(key)}", style="bright_black")
+
+
+def _grey(text: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text(f"  {text}", style="bright_black")
+
+
+def _apis(frame: Frame, apis: list[dict[str, Any]]) -> RenderableType:
+    from decimal import Decimal
+
+    from rich.table import Table
+
+    from proxy.cli.levels import number, with_unit
+
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
+    grid.add_column(f"  {frame.say('status.api')}", overflow="fold")
+    for key in ("status.month", "status.today", "status.calls", "status.refused"):
+        grid.add_column(frame.say(key), justify="right")
+    for api in apis:
+        refused = sum(api["month"]["refused"].values())
+        name = frame.say("status.no_api") if api["name"] == "-" else api["name"]
+        cost, today = (
+            with_unit(number(Decimal(api[part]["cost"])), api["currency"], frame.lang) for part in ("month", "today")
+        )
+        grid.add_row(f"  {name}", cost, today, f"{api['month']['calls']:,}", f"{refused:,}")
+    return grid
+
+
+def _running(frame: Frame, document: dict[str, Any]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    from proxy.cli.levels import moment
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    proxies = document["proxies"]
+    for info in proxies:
+        what = frame.say(
+            "status.proxy_value", host=info["host"], pid=info["pid"], started=moment(info["started_at"], here=True)
+        )
+        grid.add_row(f"  {frame.say('start.listen')}", f"{info['listen']}  {what}")
+    if not proxies:
+        grid.add_row(f"  {frame.say('start.listen')}", Text(frame.say("status.no_proxy"), style="bright_black"))
+    rules, store = document["rules"], document["store"]
+    loaded = frame.say("status.loaded", when=moment(rules["loaded_at"], here=True)) if rules["loaded_at"] else ""
+    text = f"{rules['file']}  {rules['hash'] or '-'}  {loaded}".rstrip()
+    grid.add_row(f"  {frame.say('start.rules')}", text)
+    where = frame.say("start.embedded", place=store["where"]) if store["kind"] == "embedded" else store["where"]
+    if not store["reachable"]:
+        where = frame.say("status.no_store", where=store["where"])
+    grid.add_row(f"  {frame.say('start.store')}", where)
+    if document["in_flight"]:
+        grid.add_row(f"  {frame.say('status.in_flight')}", str(document["in_flight"]))
+    return grid
+
+
+def _attention(frame: Frame, document: dict[str, Any]) -> list[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[tuple[str, str]] = [(error, "red") for error in document["rules"]["errors"]]
+    rules = document["rules"]
+    if rules["running_hash"] and rules["hash"] and rules["running_hash"] != rules["hash"]:
+        lines.append((frame.say("status.other_rules", hash=rules["running_hash"]), "yellow"))
+    lines += [
+        (frame.say("status.pending", count=info["pending_settlements"], pid=info["pid"]), "yellow")
+        for info in document["proxies"]
+        if info["pending_settlements"]
+    ]
+    for note in document["notes"]:
+        key = f"note.{note['note']}"
+        known = key if f"cli.{key}" in _catalogue() else "note.other"
+        lines.append((frame.say(known, count=note["count"], api=note["api"], note=note["note"]), "yellow"))
+    return [Padding(Text(text, style=style), (0, 2)) for text, style in lines]
+
+
+def _catalogue() -> Any:
+    from proxy.core.text import CATALOGUE
+
+    return CATALOGUE

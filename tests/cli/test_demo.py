@@ -1,0 +1,56 @@
+"""demo: the whole story, in both languages, to the last won."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from proxy.demo import story
+from proxy.rules_file import load_text
+from tests.cli.conftest import Spendgate
+
+
+@pytest.mark.parametrize(
+    ("language", "spent", "refused"),
+    [("en", "1,000 KRW / 1,000 KRW", "8 of 58 calls"), ("ko", "1,000원 / 1,000원", "호출 58건 중 8건")],
+)
+def test_the_demonstration_spends_all_and_shows_every_refusal(
+    language: str, spent: str, refused: str, spendgate: Spendgate
+) -> None:
+    # A folder of its own with a short name, as a temporary folder has: sockets live in it.
+    with tempfile.TemporaryDirectory() as folder:
+        done = spendgate("demo", "--fast", "--lang", language, TMPDIR=folder, COLUMNS="80", SPENDGATE_RULES="none")
+        left = list(Path(folder).iterdir())
+    assert left == []
+    assert (done.returncode, done.stderr) == (0, "")
+    # Spent by the ledger, billed by the APIs: the same.
+    assert spent in done.stdout
+    assert len(re.findall("1,000(?: KRW|원)$", done.stdout, re.MULTILINE)) >= 2
+    assert "70 %, 80 %, 90 %, 95 %, 100 %" in done.stdout
+    assert refused in done.stdout
+    for reason in ("no_rule", "budget_insufficient", "budget_busy", "budget_restricted", "budget_stopped"):
+        assert len(re.findall(rf"(402|403|503) {reason}", done.stdout)) >= 1
+    assert "Traceback" not in done.stdout
+
+
+def test_the_plot_adds_up() -> None:
+    steps = [*story.opening()]
+    for number in range(1, story.ROUNDS + 1):
+        steps += story.round_of(number)
+    # The last round's stream runs while another call is refused; the driver makes it.
+    before = sum((step.cost for step in steps), story.CHAT)
+    assert before == Decimal("950.5")
+    assert before + sum(step.cost for step in story.restricted()) == story.LIMIT
+    assert not sum(step.cost for step in story.stopped())
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_plots_rules_are_clean(language: str) -> None:
+    urls = {name: f"http://127.0.0.1:{port}" for port, name in enumerate(("chat", "map", "sms"), 9001)}
+    loaded = load_text(story.RULES.format(language=language, **urls))
+    assert loaded.rules is not None, loaded.mistakes
+    assert not loaded.warnings
