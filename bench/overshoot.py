@@ -32,7 +32,6 @@ from pathlib import Path
 import rig
 import uvloop
 
-BUDGET_TOKENS = 20_000
 MAX_TOKENS = 1024
 MEDIAN_TOKENS = 150
 SIGMA = 0.6
@@ -92,7 +91,7 @@ class Outcome:
         return min(1.0, self.generated / self.limit)
 
 
-def rules(upstream: int, modes: list[str], budgets: int) -> tuple[str, dict[str, str]]:
+def rules(upstream: int, modes: list[str], budgets: int, tokens: int) -> tuple[str, dict[str, str]]:
     """(rules.yaml, environment with the callers' keys)."""
     env = {}
     text = "version: 1\ncurrency: KRW\ntimezone: Asia/Seoul\ncallers:\n"
@@ -100,7 +99,7 @@ def rules(upstream: int, modes: list[str], budgets: int) -> tuple[str, dict[str,
         for account in (f"{mode}-warm", *(f"{mode}-{i}" for i in range(budgets))):
             variable = account.replace("-", "_").upper()
             env[f"KEY_{variable}"] = f"key-{account}"
-            limit, lines = (BUDGET_TOKENS, ", restrict: 100") if "warm" not in account else (9_000_000_000, "")
+            limit, lines = (tokens, ", restrict: 100") if "warm" not in account else (9_000_000_000, "")
             text += CALLER.format(name=account, variable=variable, limit=limit, lines=lines)
     text += "apis:\n"
     for mode in modes:
@@ -221,12 +220,12 @@ def tell_truth(outcome: Outcome, upstream: int, store: rig.Store) -> None:
 
 
 @contextlib.contextmanager
-def hardcap(folder: Path, name: str, upstream: int, store: rig.Store, budgets: int) -> Iterator[int]:
+def hardcap(folder: Path, name: str, upstream: int, store: rig.Store, budgets: int, tokens: int) -> Iterator[int]:
     """One more replica of hardcap; the port it listens on."""
     port = rig.free_port()
     text = HARDCAP_CONFIG.format(listen=port, redis=store.url, upstream=upstream)
     for account in (f"{HARDCAP}-warm", *(f"{HARDCAP}-{i}" for i in range(budgets))):
-        limit = 10**12 if "warm" in account else BUDGET_TOKENS
+        limit = 10**12 if "warm" in account else tokens
         text += HARDCAP_TENANT.format(name=account, limit=limit)
     config = folder / f"{name}.yaml"
     config.write_text(text)
@@ -236,7 +235,7 @@ def hardcap(folder: Path, name: str, upstream: int, store: rig.Store, budgets: i
 
 
 @contextlib.contextmanager
-def stage(mode: str, budgets: int) -> Iterator[tuple[list[int], int, rig.Store]]:
+def stage(mode: str, budgets: int, tokens: int) -> Iterator[tuple[list[int], int, rig.Store]]:
     """(ports of the proxies, port of the upstream, the store), fresh for each mode."""
     upstream = rig.free_port()
     with rig.workspace() as folder, rig.store(folder) as store, contextlib.ExitStack() as stack:
@@ -245,25 +244,25 @@ def stage(mode: str, budgets: int) -> Iterator[tuple[list[int], int, rig.Store]]
         ports = []
         for i in range(PROXIES):
             if mode == HARDCAP:
-                ports.append(stack.enter_context(hardcap(folder, f"hardcap-{i}", upstream, store, budgets)))
+                ports.append(stack.enter_context(hardcap(folder, f"hardcap-{i}", upstream, store, budgets, tokens)))
             else:
-                text, env = rules(upstream, [mode], budgets)
+                text, env = rules(upstream, [mode], budgets, tokens)
                 proxy = rig.spendgate(folder, text, store.url, env=env, name=f"spendgate-{i}")
                 ports.append(stack.enter_context(proxy).port)
         yield ports, upstream, store
 
 
-async def run(modes: list[str], budgets: int, clients: int, gap_ms: float, seed: int) -> list[Outcome]:
+async def run(modes: list[str], budgets: int, tokens: int, clients: int, gap_ms: float, seed: int) -> list[Outcome]:
     outcomes = []
     for mode in modes:
-        with stage(mode, budgets) as (ports, upstream, store):
+        with stage(mode, budgets, tokens) as (ports, upstream, store):
             if mode == HARDCAP or MODES[mode][0] == "learned":
                 warm = Outcome(mode, f"{mode}-warm", 9_000_000_000)
                 await spend(warm, ports, seed - 1, clients, gap_ms, each=math.ceil(WARM_UP_STREAMS / clients))
                 if warm.failed or warm.refused:
                     raise rig.BenchError(f"warm-up of {mode} failed: {warm.refused} {warm.failed[:3]}")
             for i in range(budgets):
-                outcome = Outcome(mode, f"{mode}-{i}", BUDGET_TOKENS)
+                outcome = Outcome(mode, f"{mode}-{i}", tokens)
                 await spend(outcome, ports, seed + i, clients, gap_ms)
                 tell_truth(outcome, upstream, store)
                 outcomes.append(outcome)
@@ -320,6 +319,7 @@ def verdicts(outcomes: list[Outcome]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Overspend and usable share of a budget under concurrent streams.")
     parser.add_argument("--budgets", type=int, default=8, help="how many budgets each mode spends, one after the other")
+    parser.add_argument("--tokens", type=int, default=20_000, help="size of a budget")
     parser.add_argument("--streams", type=int, default=128, help="concurrent clients a budget")
     parser.add_argument("--gap-ms", type=float, default=20, help="time between two tokens of a stream")
     parser.add_argument("--seed", type=int, default=20261123)
@@ -330,11 +330,13 @@ def main() -> None:
     if unknown:
         parser.error(f"no such mode: {', '.join(unknown)}")
     facts = rig.announce(
-        f"{options.streams} concurrent streams a budget, {PROXIES} proxies, {BUDGET_TOKENS} tokens a budget, "
+        f"{options.streams} concurrent streams a budget, {PROXIES} proxies, {options.tokens} tokens a budget, "
         f"max_tokens {MAX_TOKENS}, log-normal lengths (median {MEDIAN_TOKENS}, sigma {SIGMA})"
     )
     try:
-        outcomes = uvloop.run(run(modes, options.budgets, options.streams, options.gap_ms, options.seed))
+        outcomes = uvloop.run(
+            run(modes, options.budgets, options.tokens, options.streams, options.gap_ms, options.seed)
+        )
     except rig.BenchError as error:
         raise SystemExit(f"bench: {error}") from None
     print(f"\n{report(outcomes, modes)}")

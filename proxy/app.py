@@ -226,16 +226,18 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
         probe = Store(url, client_name="spendgate-supervisor")
         await probe.start()
         workers = [start_one() for _ in range(settings.workers)]
+        listening = asyncio.Event()
         admin = await _admin(
             settings,
             lambda: health.Readiness(
                 rules_loaded=True,
                 store_reachable=probe.connected,
-                workers_running=all(process.is_alive() for process in workers),
+                workers_running=listening.is_set() and all(process.is_alive() for process in workers),
             ),
         )
         try:
             await _wait_listening(host, port, workers)
+            listening.set()
             await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0])
             while not stop.is_set():
                 for index, process in enumerate(workers):

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from proxy import rules_file
+from proxy.core import price
 from proxy.core.model import RuleSet
 from proxy.data.handler import Page
 from proxy.data.server import Limits, Listener
@@ -54,6 +55,7 @@ class Worker:
 
     async def start(self, sock: socket.socket | None = None) -> None:
         """Connect, then listen: the first request finds everything ready. Raises OSError if the address is taken."""
+        await asyncio.to_thread(price.warm, self.rules)
         await self.store.start()
         address = self.settings.listen
         if sock is not None:
@@ -90,6 +92,7 @@ class Worker:
             for line in self.errors:
                 log.error("rules.rejected", mistake=line)
         elif loaded.rules.digest != self.rules.digest or self.errors:
+            await asyncio.to_thread(price.warm, loaded.rules)
             self.errors = ()
             self.rules = loaded.rules
             self.loaded_at = datetime.now(UTC)

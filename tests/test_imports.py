@@ -20,8 +20,8 @@ PURE_STDLIB = {
     "__future__", "array", "base64", "binascii", "bisect", "calendar", "codecs", "collections", "contextlib", "copy",
     "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "gzip", "hashlib", "heapq",
     "hmac", "html", "http", "importlib", "inspect", "io", "ipaddress", "itertools", "json", "math", "numbers",
-    "operator", "pkgutil", "re", "string", "struct", "sys", "textwrap", "types", "typing", "unicodedata", "urllib", "warnings",
-    "zlib", "zoneinfo", "ast", "abc",
+    "operator", "pkgutil", "re", "string", "struct", "sys", "textwrap", "types", "typing", "unicodedata", "urllib",
+    "warnings", "zlib", "zoneinfo", "ast", "abc",
 }  # fmt: skip
 # Libraries made for core's job: prices, token counts, JSON and compressed bodies as data.
 DATA_LIBRARIES = {"genai_prices", "toktok", "jmespath", "msgspec", "brotli", "backports", "compression"}

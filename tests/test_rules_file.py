@@ -245,7 +245,24 @@ def test_amounts_are_exact(text: str, amount: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["-1", ".5", "5.", "1e400", "5e-324", "nan", ".inf", "-.inf", "0x10", "1,000", "٣", "５", "1 KRW", "true", "no", "~"],
+    [
+        "-1",
+        ".5",
+        "5.",
+        "1e400",
+        "5e-324",
+        "nan",
+        ".inf",
+        "-.inf",
+        "0x10",
+        "1,000",
+        "٣",
+        "５",
+        "1 KRW",
+        "true",
+        "no",
+        "~",
+    ],
 )
 def test_what_is_no_amount_is_refused(text: str) -> None:
     wrong = messages(
@@ -433,7 +450,9 @@ def test_every_key_has_a_description() -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, (ROOT / "rules.yaml").read_text(encoding="utf-8")], ids=["example", "shipped"])
+@pytest.mark.parametrize(
+    "text", [EXAMPLE, (ROOT / "rules.yaml").read_text(encoding="utf-8")], ids=["example", "shipped"]
+)
 def test_good_files_fit_the_schema(text: str) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(_document(text))] == []
 

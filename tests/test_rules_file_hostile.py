@@ -68,7 +68,9 @@ def test_it_is_refused_at_once(text: str, key: str) -> None:
         "version: 1\nfx: {" + ",".join(f"X{i}: -1" for i in range(40_000)) + "}",
         "version: 1\nversion: 1\n" * 20_000,
         "version: 1\nbudgets: [" + "{name: b, limit: 1}," * 15_000 + "]",
-        "version: 1\napis: [{name: a, upstream: 'https://a', prices: [" + "{match: {path: /a/*/b*}, free: true}," * 1000 + "]}]",
+        "version: 1\napis: [{name: a, upstream: 'https://a', prices: ["
+        + "{match: {path: /a/*/b*}, free: true}," * 1000
+        + "]}]",
         "version: 1\napis: [{name: a, upstream: 'https://a', prices: ["
         + ",".join(f"{{match: {{path: /a/*/b{i}**c*/**/d}}, free: true}}" for i in range(500))
         + "]}]",
@@ -86,7 +88,9 @@ def test_large_but_lawful_yaml_is_judged_in_bounded_time(text: str) -> None:
 
 
 def test_words_that_yaml_would_turn_into_something_else_stay_text() -> None:
-    reader = rules_file._Reader("a: no\nb: 1:30\nc: 0o17\nd: 1.0\ne: 2026-01-01\nf: 'true'\ng: 010\nh: ~\ni: .inf\n", "x")
+    reader = rules_file._Reader(
+        "a: no\nb: 1:30\nc: 0o17\nd: 1.0\ne: 2026-01-01\nf: 'true'\ng: 010\nh: ~\ni: .inf\n", "x"
+    )
     assert reader.read() == {
         "a": "no",
         "b": "1:30",

@@ -47,11 +47,12 @@ def command(frame: Frame) -> click.Command:
 
 
 def _examine(frame: Frame, settings: Settings) -> Sequence[Finding]:
+    from proxy.cli.rules import StandIns
     from proxy.rules_file import load_file
     from proxy.state import doctor
     from proxy.state.keys import Keys
 
-    loaded = load_file(settings.rules, frame.environ)
+    loaded = load_file(settings.rules, StandIns(frame.environ))
     told = [mistake.in_language(frame.lang) for mistake in loaded.mistakes]
     mistakes = [f"{one.line}:{one.column}: {one.path + ': ' if one.path else ''}{one.message}" for one in told]
     with opened(frame, settings) as place:

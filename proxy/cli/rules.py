@@ -33,7 +33,7 @@ class StandIns(Mapping[str, str]):
 
 
 def load(frame: Frame, path: Path, *, keys: bool = True) -> RuleSet:
-    """The rule set of a file without mistakes. Ends the command otherwise. keys: it makes calls, so keys must be set."""
+    """The rule set of a file without mistakes; ends the command otherwise. keys: calls follow, so keys must be set."""
     from proxy.rules_file import load_file
 
     loaded = load_file(path, frame.environ if keys else StandIns(frame.environ))

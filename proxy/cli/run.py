@@ -179,7 +179,9 @@ def _wait_until_ready(frame: Frame, process: subprocess.Popen[bytes], admin: int
         if process.poll() is not None:
             log.seek(0)
             said = log.read().decode("utf-8", "replace").strip().splitlines()
-            frame.fail("run.proxy_failed", why=said[-1] if said else f"exit {process.returncode}")
+            own = [line.removeprefix("spendgate: ") for line in said if line.startswith("spendgate: ")]
+            why = (own or said[-1:] or [f"exit {process.returncode}"])[0]
+            frame.fail("run.proxy_failed", why=why)
         if _is_ready(admin):
             return
         time.sleep(0.03)

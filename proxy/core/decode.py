@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):  # pragma: no cover - which one is there depends
 else:
     from backports import zstd
 
-PIECE = 64 * 1024  # decoded bytes handed out at a time
+PIECE = 64 * 1024  # decoded bytes handed out at a time; brotli may give half as much more
 MAX_STACKED = 3  # encodings on one body; more is an attack, not a server
 
 
@@ -69,10 +69,9 @@ class _Brotli:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         piece = self._engine.process(data, output_buffer_limit=PIECE)
-        while True:
-            if piece:
-                yield piece
-            if self._engine.can_accept_more_data() or self._engine.is_finished():
+        while piece:  # it says that it can take more input while it still has output to give
+            yield piece
+            if self._engine.is_finished():
                 return
             piece = self._engine.process(b"", output_buffer_limit=PIECE)
 
@@ -116,7 +115,7 @@ class Decoder:
         self.broken = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decoded pieces of at most 64 KiB each. Nothing comes any more once `full` or `broken`."""
+        """Decoded pieces of about 64 KiB at most. Nothing comes any more once `full` or `broken`."""
         if self.full or self.broken:
             return
         try:

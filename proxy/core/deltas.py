@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from proxy.core import reading
+
 _decode = msgspec.json.Decoder().decode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
@@ -49,7 +51,7 @@ def texts_of(data: bytes) -> list[str]:
     try:
         event = _decode(data)
     except _UNREADABLE:
-        return []
+        event = reading.value(data)
     if not isinstance(event, Mapping):
         return []
     return [text for text in _of_event(event) if text]

@@ -106,6 +106,7 @@ class Demand:
     writes_cache: bool = False
     writes_long_cache: bool = False
     media: bool = False  # sound or pictures may be read or made
+    bounded: bool = False  # the request itself says how much the answer may be
 
 
 def model_of(outbound: Outbound, endpoint: Endpoint) -> str | None:
@@ -161,7 +162,8 @@ def of(outbound: Outbound, endpoint: Endpoint, rule: Rule, window: int | None, m
         counts["web_searches"] = searches
     writes = _CACHE_WRITES.search(body) is not None
     media = elsewhere or _FOREIGN_MEDIA.search(body) is not None or (model is not None and _is_media(model))
-    return Demand(model, counts, writes, writes and b'"1h"' in body, media)
+    bounded = asked is not None and rule.price.catalog not in _UNBOUNDED_REASONING
+    return Demand(model, counts, writes, writes and b'"1h"' in body, media, bounded)
 
 
 def _counts(
@@ -186,7 +188,7 @@ def _counts(
 def _input_tokens(body: bytes, model: str | None) -> int:
     if _ESCAPED.search(body):
         try:
-            body = msgspec.json.encode(msgspec.json.decode(body))  # six bytes of an escape are one character
+            body = msgspec.json.encode(msgspec.json.decode(reading.mend(body) or body))  # an escape is one character
         except _UNREADABLE:
             return len(body) + MARGIN
     bound = tokens.bound(body, model)
@@ -238,4 +240,5 @@ def _decoded(body: bytes) -> _Request | None:
     try:
         return _decode_request(body)
     except _UNREADABLE:
-        return None
+        mended = reading.mend(body)
+        return None if mended is None else _decoded(mended)

@@ -7,7 +7,6 @@ budget is used to its end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Share of the need that one step adds on top; larger means fewer questions but more money held idle.
@@ -31,11 +30,3 @@ def next_reservation(*, needed_atoms: int, reserved_atoms: int) -> Grow | None:
         return None
     step = -(-needed_atoms * STEP_NUMERATOR // STEP_DENOMINATOR)
     return Grow(total_atoms=needed_atoms + step, least_atoms=needed_atoms)
-
-
-def in_every_currency(reserved: Mapping[str, int], currency: str, total_atoms: int) -> dict[str, int]:
-    """A new total of one currency as totals of all that a reservation holds, in proportion, rounded up."""
-    held = reserved.get(currency, 0)
-    if held <= 0:
-        return {**reserved, currency: total_atoms}
-    return {one: total_atoms if one == currency else -(-atoms * total_atoms // held) for one, atoms in reserved.items()}

@@ -11,7 +11,7 @@ in flight keep the one they began with).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -22,7 +22,7 @@ import jmespath
 import msgspec
 
 from proxy.core.model import Api, Budget, Caller, FieldTest, Match, Outbound, Rule, RuleSet
-from proxy.core.pattern import MAX_REGEX_INPUT, normal_escapes
+from proxy.core.pattern import MAX_REGEX_INPUT, input_limit, normal_escapes
 from proxy.core.text import say
 
 HOST_SUFFIX = ".spendgate.local"
@@ -191,7 +191,7 @@ def match(api: Api, outbound: Outbound) -> Rule | None:
         wanted = rule.match
         if wanted.methods is not None and outbound.method not in wanted.methods:
             continue
-        if wanted.paths is not None and (path is None or not _path_fits(wanted.paths, path)):
+        if wanted.paths is not None and (path is None or not _fits(wanted.paths, path)):
             continue
         if wanted.hosts is not None and not _fits(wanted.hosts, outbound.host):
             continue
@@ -212,17 +212,11 @@ def _unseen_in_tunnel(rule: Rule) -> bool:
     return bool(rule.needs_body or rule.needs_response or wanted.paths or wanted.headers or wanted.query or wanted.json)
 
 
-def _path_fits(patterns: tuple[re.Pattern[str], ...], path: str) -> bool:
-    # globs begin with \A and cost no more than the path is long; only free expressions are held to the length bound
-    long = len(path) > MAX_REGEX_INPUT
+def _fits(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
     for pattern in patterns:
-        if pattern.search(path) is not None and (not long or pattern.pattern.startswith("\\A")):
+        if (len(text) <= MAX_REGEX_INPUT or len(text) <= input_limit(pattern)) and pattern.search(text) is not None:
             return True
     return False
-
-
-def _fits(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
-    return any(pattern.search(text) for pattern in patterns)
 
 
 class _Inside:
@@ -340,7 +334,7 @@ def _holds(test: FieldTest, values: list[str]) -> bool:
     if test.equals is not None:
         return any(value in test.equals for value in values)
     pattern = test.pattern
-    return pattern is not None and any(len(value) <= MAX_REGEX_INPUT and pattern.search(value) for value in values)
+    return pattern is not None and any(len(value) <= input_limit(pattern) and pattern.search(value) for value in values)
 
 
 # --- why, for people ----------------------------------------------------------------------------------------------
@@ -373,7 +367,7 @@ def _why_not(
         return "match.method", {"method": outbound.method, "wanted": ", ".join(sorted(wanted.methods))}
     if tunnel and _unseen_in_tunnel(rule):
         return "match.tunnel", {}
-    if wanted.paths is not None and (path is None or not _path_fits(wanted.paths, path)):
+    if wanted.paths is not None and (path is None or not _fits(wanted.paths, path)):
         return "match.path", {"path": path or ""}
     if wanted.hosts is not None and not _fits(wanted.hosts, outbound.host):
         return "match.host", {"host": outbound.host}

@@ -410,6 +410,7 @@ class Estimate:
     model: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)  # assumed, e.g. {"input_tokens": 120, "output_tokens": 64}
     quota: Quota | None = None
+    bounded: bool = False  # the request bounds its own answer: a stream of it never needs more than this
     problem: str | None = None  # "unpriced_model" when the catalogue has no price: nothing is reserved but counted
 
 

@@ -11,7 +11,6 @@ the very end of the pattern across segments too (``/v1/*`` is everything below `
 from __future__ import annotations
 
 import re
-import re._constants as sre_constants  # type: ignore[import-not-found]
 import re._parser as sre_parser  # type: ignore[import-not-found]
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any
 
 MAX_PATTERN = 500  # characters of a glob or a regular expression
 MAX_STARS = 16
-MAX_REGEX_INPUT = 4096  # longer texts never fit a "~regex" test: it bounds the work on the request path
+MAX_REGEX_INPUT = 2048  # characters that an expression of quadratic work is tried on
+MAX_INPUT = 1 << 24
 
 STAR, GLOBSTAR, DIRS = "*", "**", "**/"
 
@@ -259,23 +259,40 @@ def compile_regex(text: str) -> re.Pattern[str]:
     """A user's regular expression for `search`. PatternError: wrong, or some input would make it slow.
 
     Accepted are expressions whose repeats cannot divide a text among themselves in exponentially many ways, and of
-    polynomial ones only the quadratic: together with MAX_REGEX_INPUT that bounds the work of one test.
+    polynomial ones only the quadratic, for texts up to `input_limit`: that bounds the work of one test.
     """
     if len(text) > MAX_PATTERN:
         raise PatternError("pattern_long")
     try:
         compiled = re.compile(text)
-        tree = sre_parser.parse(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise PatternError("regex_wrong", str(getattr(error, "msg", error))) from None
-    ignore_case = bool(compiled.flags & re.IGNORECASE)
-    checker = _RegexCheck(ignore_case)
-    checker.walk(list(tree), in_repeat=False)
-    anchored = bool(tree) and tree[0][0] is sre_constants.AT and not compiled.flags & re.MULTILINE
-    # each repeat that may hand characters on multiplies the work of what comes after it, and so does a free beginning
-    if sum(checker.ambiguous[:-1]) + (0 if anchored else 1) > 1 or checker.loose > _MAX_LOOSE:
-        raise PatternError("regex_slow")
+    _degree(compiled)
     return compiled
+
+
+@lru_cache(maxsize=4096)
+def input_limit(pattern: re.Pattern[str]) -> int:
+    """The longest text worth testing: any for globs and linear expressions, MAX_REGEX_INPUT for quadratic ones.
+
+    A longer text never fits.
+    """
+    if pattern.flags & re.DOTALL and pattern.pattern.startswith("\\A"):
+        return MAX_INPUT
+    return MAX_INPUT if _degree(pattern) <= 1 else MAX_REGEX_INPUT
+
+
+def _degree(pattern: re.Pattern[str]) -> int:
+    """1: the work grows as the text, 2: as its square. PatternError("regex_slow"): worse."""
+    tree = sre_parser.parse(pattern.pattern)
+    checker = _RegexCheck(bool(pattern.flags & re.IGNORECASE))
+    checker.walk(list(tree), in_repeat=False)
+    anchored = bool(tree) and str(tree[0][1]).startswith("AT_BEGINNING") and not pattern.flags & re.MULTILINE
+    # each repeat that may hand characters on multiplies the work of what comes after it, and so does a free beginning
+    degree = 1 + sum(checker.ambiguous[:-1]) + (0 if anchored or not checker.ambiguous else 1)
+    if degree > 2 or checker.loose > _MAX_LOOSE:
+        raise PatternError("regex_slow")
+    return degree
 
 
 class _RegexCheck:
@@ -312,9 +329,7 @@ class _RegexCheck:
         return [("STUB", self._first(following)[0])] if following else []
 
     def _branch(self, branches: list[list[Any]], following: Sequence[Any], in_repeat: bool) -> None:
-        firsts = [self._first(branch) for branch in branches]
-        overlap = any(a[0] & b[0] or a[1] or b[1] for i, a in enumerate(firsts) for b in firsts[i + 1 :])
-        if in_repeat and overlap:
+        if in_repeat and self._overlaps([("BRANCH", (None, branches))]):
             raise PatternError("regex_slow")
         for branch in branches:
             self.walk([*branch, *self._first_stub(following)], in_repeat)
@@ -326,13 +341,29 @@ class _RegexCheck:
             if self._first(body)[1]:
                 raise PatternError("regex_slow")
             self.ambiguous.append(bool(following and self._all(body) & self._first(following)[0]))
+            inside, loose = len(self.ambiguous), self.loose
             self.walk([*body, ("STUB", self._first([*following, *body])[0] | self._first(body)[0])], in_repeat=True)
+            if any(self.ambiguous[inside:]) or self.loose != loose:
+                raise PatternError("regex_slow")  # every round would multiply it
         else:
             if low != high and following and self._all(body) & self._first(following)[0]:
                 self.loose += high - low
+            if (high > 1 and self._overlaps(body)) or (low != high and self._first(body)[1]):
+                self.loose += high  # the same text in two ways
             again = [("STUB", self._first(body)[0] | (self._first(following)[0] if following else frozenset()))]
             for _ in range(max(1, high)):  # a short repeat is as bad as its rounds written out
                 self.walk([*body, *again] if high > 1 else [*body, *self._first_stub(following)], in_repeat)
+
+    def _overlaps(self, items: Iterable[Any]) -> bool:
+        """Does it contain alternatives that can begin alike?"""
+        for op, argument in items:
+            if str(op) == "BRANCH":
+                firsts = [self._first(list(branch)) for branch in argument[1]]
+                if any(a[0] & b[0] or a[1] or b[1] for i, a in enumerate(firsts) for b in firsts[i + 1 :]):
+                    return True
+            if any(self._overlaps(part) for part in _parts(op, argument)):
+                return True
+        return False
 
     def _varies(self, items: Iterable[Any]) -> bool:
         """Does it contain a repeat of changeable length, or alternatives?"""

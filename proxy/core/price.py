@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from proxy.core import catalog, demand, money, quota, terms, windows
+from proxy.core import catalog, demand, money, quota, terms, tokens, windows
 from proxy.core.endpoint import Billing, classify
 from proxy.core.model import (
     Bill,
@@ -46,6 +46,21 @@ _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 UNPRICED_MODEL = "unpriced_model"
 UNPRICED_ENDPOINT = "unpriced_endpoint"
+
+
+_COUNTED_EXACTLY = frozenset({"openai", "azure", "openrouter", "github-copilot"})
+
+
+def warm(rules: RuleSet) -> None:
+    """Load the catalogue and the vocabularies that these rules can need (half a second, once a process).
+
+    Call it where nobody waits: at the start and before rules are swapped.
+    """
+    providers = {rule.price.catalog for api in rules.apis for rule in api.rules if rule.price.catalog is not None}
+    if providers:
+        catalog.known("")
+    if providers & _COUNTED_EXACTLY:
+        tokens.load("gpt-4o")
 
 
 # --- before ----------------------------------------------------------------------------------------------------------
@@ -82,7 +97,7 @@ def estimate(rules: RuleSet, rule: Rule, outbound: Outbound, now_ms: int, learne
         parts.terms += _in_currency(rules, price, terms.catalog_before(entry, wanted, now_ms), now_ms)
     elif price.tokens is not None:
         parts.terms += terms.tokens_before(price.tokens, wanted)
-    return _estimated(rules, rule, parts, now_ms, learned, model, wanted.counts)
+    return _estimated(rules, rule, parts, now_ms, learned, model, wanted.counts, wanted.bounded)
 
 
 def _estimated(
@@ -93,6 +108,7 @@ def _estimated(
     learned: int | None,
     model: str | None,
     counts: Mapping[str, int],
+    bounded: bool = False,
 ) -> Estimate:
     price = rule.price
     drawn = _quota(rules, rule, parts, now_ms) if price.tiers is not None or price.free_tier is not None else None
@@ -101,11 +117,11 @@ def _estimated(
     basis = "exact" if parts.exact else "worst_case"
     if drawn is not None:
         dearest = max(drawn.steps, key=lambda step: step.cost.atoms[rules.currency])
-        return Estimate(dearest.cost, basis, model, counts, drawn)
+        return Estimate(dearest.cost, basis, model, counts, drawn, bounded)
     lines = parts.terms
     if terms.has_adjustments(price):
         lines = terms.adjusted(price, parts, 0, parts.units, rules.timezone, now_ms)
-    return Estimate(_cost(rules, price.currency, lines, now_ms, "up"), basis, model, counts)
+    return Estimate(_cost(rules, price.currency, lines, now_ms, "up"), basis, model, counts, None, bounded)
 
 
 def _quota(rules: RuleSet, rule: Rule, parts: terms.Parts, now_ms: int) -> Quota:

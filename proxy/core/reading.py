@@ -8,6 +8,7 @@ raises.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,9 @@ from proxy.core.catalog import Extractor
 _NOTHING = msgspec.Raw(b"")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 _decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+MOST = 10**12  # a larger count is no count
+MOST_USD = 10**6  # nor is a larger cost one of a single call
 
 COST_TICKS = Decimal(10) ** 10  # x.ai: 1 US dollar = 10^10 ticks
 
@@ -80,7 +84,21 @@ def value(raw: bytes | msgspec.Raw) -> Any:
     try:
         return _decode_any(raw)
     except _UNREADABLE:
+        mended = mend(raw)
+    try:
+        return None if mended is None else _decode_any(mended)
+    except _UNREADABLE:
         return None
+
+
+def mend(raw: bytes | msgspec.Raw) -> bytes | None:
+    """JSON that APIs accept and the strict decoder does not: half a surrogate pair, a byte order mark.
+
+    None: it has neither. Only for reading usage and bounds: text in it may come out changed.
+    """
+    data = bytes(raw)
+    mended = _SURROGATE.sub(rb"\\ufffd", data.removeprefix(b"\xef\xbb\xbf"))
+    return None if mended == data else mended
 
 
 @dataclass(slots=True)
@@ -98,7 +116,8 @@ class Document:
         try:
             head = _decode_head(data)
         except _UNREADABLE:
-            return False
+            mended = mend(data)
+            return mended is not None and self.add(mended)
         self._take(head, 0)
         return True
 
@@ -128,8 +147,11 @@ class Document:
         if depth < 2:
             for name in _WRAPPERS:
                 raw = getattr(head, name)
-                if raw is not _NOTHING and len(raw) > 2 and any(mark in bytes(raw) for mark in _USAGE_BYTES):
-                    self._unwrap(raw, kind, depth)
+                if raw is _NOTHING or len(raw) < 3 or not any(mark in bytes(raw) for mark in _USAGE_BYTES):
+                    continue
+                if name == "metadata" and not (head.object is _NOTHING and head.usage is _NOTHING):
+                    continue  # the caller's own words, repeated: they must not pass for usage
+                self._unwrap(raw, kind, depth)
 
     def _unwrap(self, raw: msgspec.Raw, kind: str | None, depth: int) -> None:
         try:
@@ -146,7 +168,7 @@ class Document:
         kept = self.members.get(name)
         if isinstance(kept, MutableMapping) and isinstance(found, Mapping):
             kept.update({key: item for key, item in found.items() if item is not None})
-        else:
+        elif not isinstance(kept, MutableMapping):
             self.members[name] = found
 
 
@@ -201,7 +223,7 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
                     return None
                 continue
             found = whole
-        elif found < 0:
+        elif not 0 <= found <= MOST:
             return None
         counts[key] = counts.get(key, 0) + found
     return counts or None
@@ -233,10 +255,10 @@ def _whole(found: Any) -> int | None:
     if isinstance(found, bool) or not isinstance(found, int | Decimal):
         return None
     if isinstance(found, Decimal):
-        if not found.is_finite() or found < 0 or found > 10**15:
+        if not found.is_finite() or found < 0 or found > MOST:
             return None
         return int(found.to_integral_value(rounding="ROUND_CEILING"))
-    return found if found >= 0 else None
+    return found if 0 <= found <= MOST else None
 
 
 def reported_cost(usage: Any) -> Decimal | None:
@@ -251,7 +273,7 @@ def reported_cost(usage: Any) -> Decimal | None:
         cost = cost.get("total_cost")
     elif cost is None:
         ticks = usage.get("cost_in_usd_ticks")
-        if isinstance(ticks, int) and not isinstance(ticks, bool) and ticks >= 0:
+        if type(ticks) is int and 0 <= ticks <= MOST_USD * COST_TICKS:
             return Decimal(ticks) / COST_TICKS
     if isinstance(cost, bool) or not isinstance(cost, int | Decimal):
         return None
@@ -261,7 +283,7 @@ def reported_cost(usage: Any) -> Decimal | None:
         passed_on = details.get("upstream_inference_cost")
         if isinstance(passed_on, int | Decimal) and not isinstance(passed_on, bool):
             amount += passed_on
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and 0 <= amount <= MOST_USD else None
 
 
 # --- common shapes ---------------------------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ def _library() -> Any:
     return toktok
 
 
+def load(model: str) -> None:
+    """Load what counting for this model needs, so that the first request does not wait for it."""
+    encoding = encoding_of(model)
+    if encoding is not None:
+        count("", encoding)
+
+
 def count(text: str, encoding: str) -> int:
     """Exact number of tokens of one text."""
     return int(_library().truncate(text, _NO_LIMIT, encoding)[1])

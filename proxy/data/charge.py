@@ -43,8 +43,8 @@ class Charge:
         """How long the call has been running, to the millisecond."""
         return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
 
-    async def keep_ahead(self, usage: Usage) -> bool:
-        """Hold at least the bill of `usage`. False: the money is gone, and only this answer says so.
+    async def keep_ahead(self, usage: Usage, ahead: int = 0) -> bool:
+        """Hold at least the bill of `usage` and of `ahead` output tokens more. False: there is no more money.
 
         A store that is away stops nothing that already runs.
         """
@@ -53,14 +53,13 @@ class Charge:
             return True
         currency = self._rules.currency
         needed = price.running(
-            self._rules, self.call.rule, self.call.outbound, ticket.ask.estimate, usage, ticket.now_ms
+            self._rules, self.call.rule, self.call.outbound, ticket.ask.estimate, usage, ticket.now_ms, ahead
         )
         wanted = growth.next_reservation(needed_atoms=needed, reserved_atoms=ticket.reserved.get(currency, 0))
         if wanted is None:
             return True
         for total in (wanted.total_atoms, wanted.least_atoms):
-            totals = growth.in_every_currency(ticket.reserved, currency, total)
-            grown = await self._gate.extend(ticket, totals)
+            grown = await self._gate.extend(ticket, price.in_proportion(ticket.reserved, currency, total))
             if not isinstance(grown, Denied):
                 self.ticket = grown
                 return True

@@ -9,7 +9,6 @@ Settlement comes before the last byte: whoever has seen the end of an answer fin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import structlog
 
@@ -54,9 +53,11 @@ class Passage:
         self._attempt = Attempt()
         self._complete = False  # the API's answer came to its announced end
         prices = charge.call.rule.price
-        self._growing = prices.tokens is not None or prices.catalog is not None
+        # A stream may outgrow its reservation unless the request itself bounds the answer.
+        by_tokens = prices.tokens is not None or prices.catalog is not None
+        self._growing = by_tokens and not charge.ticket.ask.estimate.bounded
         self._tokens_checked = 0
-        self._meter = Meter(charge.call.rule, charge.call.outbound, count_tokens=self._growing)
+        self._meter = Meter(charge.call.rule, charge.call.outbound, count_tokens=by_tokens)
 
     async def run(self) -> Denied | None:
         """Forward the call and answer the client. A `Denied` is the refusal to send when the API failed us."""
@@ -197,7 +198,7 @@ class Passage:
         if seen == self._tokens_checked:
             return True
         self._tokens_checked = seen
-        return await self._charge.keep_ahead(replace(usage, tokens_seen=seen + LOOKAHEAD_TOKENS))
+        return await self._charge.keep_ahead(usage, LOOKAHEAD_TOKENS)
 
     async def _truncate(self, answer: UpstreamAnswer, rest: bytes) -> None:
         """End a stream early in the API's own way. `rest` completes the event that was on its way."""

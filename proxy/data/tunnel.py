@@ -136,9 +136,10 @@ class Tunnel:
     ) -> TunnelEnd:
         """Join the two until one ends it. Cancelling closes both at once.
 
-        client, early: what `Exchange.take_over` gave. half_closed: `Exchange.half_closed`. may_go_on: asked after every `check_bytes` (both directions
-        together; at most one read more can have passed) and every `check_s` seconds; both directions stand still while
-        it decides. idle_timeout_s: longest time without a byte in either direction.
+        client, early: what `Exchange.take_over` gave. half_closed: `Exchange.half_closed`. may_go_on: asked after
+        every `check_bytes` (both directions together; at most one read more can have passed) and every `check_s`
+        seconds; both directions stand still while it decides. idle_timeout_s: longest time without a byte in either
+        direction.
         """
         self._may_go_on, self._check_bytes = may_go_on, check_bytes
         side, upstream = self._client, self._upstream

@@ -240,7 +240,7 @@ async def _look(reader: Reader, keys: Keys, clock: Callable[[], int]) -> AsyncIt
 
 async def _save_setting(reader: Reader) -> str | None:
     try:
-        answer: dict[str, str] = await reader.ask("CONFIG", "GET", "save")
+        answer: dict[str, str] = await reader.ask("CONFIG GET", "save")
     except StoreUnavailable:
         return None  # managed services hide CONFIG
     return answer.get("save")

@@ -303,7 +303,7 @@ class Gate:
                 # A store that was just away may hold reservations of workers that could not renew them: let them.
                 settled_s = (self._connected_s or 0.0) + self.lease_ms / 3000
                 if loop.time() >= max(next_reclaim_s, settled_s):
-                    next_reclaim_s = loop.time() + RECLAIM_EVERY_S
+                    next_reclaim_s = loop.time() + min(RECLAIM_EVERY_S, self.lease_ms / 3000)
                     await self.reclaim()
             except StoreUnavailable:
                 continue

@@ -91,5 +91,7 @@ def test_the_memory_bench_runs() -> None:
 
 
 def test_a_strict_budget_is_never_exceeded_by_concurrent_streams_through_three_proxies() -> None:
-    said = run("overshoot.py", "--modes", "strict", "--budgets", "1", "--streams", "48", "--gap-ms", "5")
+    said = run(
+        "overshoot.py", "--modes", "strict", "--budgets", "1", "--tokens", "4000", "--streams", "24", "--gap-ms", "2"
+    )
     assert "budget 1: generated" in said

@@ -64,7 +64,7 @@ def simulator() -> Iterator[BackgroundSimulator]:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)  # type: ignore[arg-type]
 
     on_loop(made.start())
-    on_loop(made.open_port())
+    on_loop(made.open_port("127.0.0.2"))  # loopback that NO_PROXY does not name
     yield BackgroundSimulator(made, loop)
     on_loop(made.stop())
     loop.call_soon_threadsafe(loop.stop)

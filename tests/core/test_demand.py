@@ -135,6 +135,13 @@ def test_a_form_names_its_model() -> None:
     assert demand.of(call, endpoint, catalog_rule("openai"), None).counts["audio_seconds"] == 300
 
 
+def test_half_a_surrogate_pair_does_not_hide_the_model() -> None:
+    body = rb'{"model": "gpt-4o", "max_tokens": 7, "messages": [{"content": "\ud83d"}]}'
+    assert wanted(body)["output_tokens"] == 7
+    call = Outbound("POST", "https", "api", 443, "/v1/chat/completions", "", (), body, len(body))
+    assert demand.model_of(call, classify("openai", "POST", call.path)) == "gpt-4o"
+
+
 def test_escapes_do_not_inflate_the_bound() -> None:
     text = {"model": "gpt-4o", "messages": [{"role": "user", "content": "안녕하세요 " * 50}]}
     escaped = json.dumps(text).encode()

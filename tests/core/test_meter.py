@@ -213,6 +213,39 @@ def test_a_rule_over_the_answer_gets_it_decoded_with_exact_numbers() -> None:
     assert meter.finish(True).response == {"n": D("0.1000000000000000000001")}
 
 
+def test_what_the_caller_put_into_the_metadata_is_no_usage() -> None:
+    """OpenAI repeats the request's metadata in its answer: nobody may write his own bill there."""
+    told = {"usage": {"input_tokens": 0, "output_tokens": 0}, "model": "gpt-4.1-nano", "tokens": "x"}
+    answer = {
+        "object": "response",
+        "model": "gpt-5",
+        "usage": {"input_tokens": 50, "output_tokens": 60},
+        "metadata": told,
+    }
+    call = Outbound("POST", "https", "api", 443, "/v1/responses", "", (), js({"model": "gpt-5"}))
+    stream = sse({"type": "response.completed", "response": answer})
+    for body, media in ((js(answer), "application/json"), (stream, SSE)):
+        usage = run(body, call=call, media=media)
+        assert (usage.model, usage.counts) == ("gpt-5", {"input_tokens": 50, "output_tokens": 60})
+
+
+def test_half_a_surrogate_pair_hides_nothing() -> None:
+    """Some servers cut an emoji in two; a strict decoder refuses the whole answer for it."""
+    half = rb'{"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": "\ud83d"}}], "usage": '
+    told = half + js(CHAT_USAGE) + b"}"
+    assert run(told).counts == CHAT_COUNTS
+    assert run(b"\xef\xbb\xbf" + told).counts == CHAT_COUNTS
+    cut = run(b"data: " + half + b"null}\n\n", media=SSE, complete=False)
+    assert cut.tokens_seen >= 1
+
+
+@pytest.mark.parametrize("count", [10**12 + 1, 10**30, -1, 1e300])
+def test_a_count_beyond_reason_is_no_count(count: object) -> None:
+    assert (
+        run(js({"model": "gpt-4o", "usage": {**CHAT_USAGE, "prompt_tokens": count}})).counts.get("input_tokens", 0) == 0
+    )
+
+
 # --- hostile input ----------------------------------------------------------------------------------------------------
 
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-5, 10**20), st.floats(allow_nan=False), st.text(max_size=3))

@@ -500,3 +500,7 @@ def test_a_cut_stream_is_charged_what_ran() -> None:
 def test_other_currencies_grow_in_proportion() -> None:
     assert price.in_proportion({"KRW": 100, "USD": 7}, "KRW", 150) == {"KRW": 150, "USD": 11}
     assert price.in_proportion({}, "KRW", 150) == {"KRW": 150}
+
+
+def test_warming_up_is_harmless_for_any_rules() -> None:
+    price.warm(rule_set("KRW"))

@@ -1,4 +1,4 @@
-"""Real sockets with nothing between the test and the bytes: scripted servers, and clients that say exactly what is sent."""
+"""Real sockets with nothing between the test and the bytes: scripted servers, and clients that say what is sent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
-        assert not error.partial, error.partial
+        if error.partial:
+            raise AssertionError(f"half a request: {error.partial!r}") from error
         return b""
     if found := re.search(rb"(?i)\r\ncontent-length: ([0-9]+)\r\n", head):
         return head + await reader.readexactly(int(found[1]))
@@ -184,5 +185,5 @@ async def connect(address: tuple[str, int]) -> AsyncIterator[Client]:
 async def soon(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     """Wait until something that another task does has happened; fails when it has not in time."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for is on the other side of a socket
             await asyncio.sleep(0.002)

@@ -46,16 +46,24 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def tunnelled(script: Script, **options: object) -> AsyncIterator[tuple[Proxy, Client]]:
-    proxy = Proxy(**options)
+async def listening(proxy: Proxy) -> AsyncIterator[Proxy]:
     await proxy.listener.start()
     try:
-        async with server(script) as address, connect(proxy.listener.addresses[0]) as client:
-            await client.send(CONNECT % (address[1], address[1]))
-            assert await client.until(b"\r\n\r\n") == ESTABLISHED
-            yield proxy, client
+        yield proxy
     finally:
         await proxy.listener.drain(0)
+
+
+@contextlib.asynccontextmanager
+async def tunnelled(script: Script, **options: object) -> AsyncIterator[tuple[Proxy, Client]]:
+    async with (
+        listening(Proxy(**options)) as proxy,
+        server(script) as address,
+        connect(proxy.listener.addresses[0]) as client,
+    ):
+        await client.send(CONNECT % (address[1], address[1]))
+        assert await client.until(b"\r\n\r\n") == ESTABLISHED
+        yield proxy, client
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,14 +113,11 @@ async def test_an_api_that_stops_sending_still_receives() -> None:
 
 
 async def test_bytes_that_came_with_the_head_are_forwarded_first() -> None:
-    proxy = Proxy()
-    await proxy.listener.start()
-    async with server(echo) as address, connect(proxy.listener.addresses[0]) as client:
+    async with listening(Proxy()) as proxy, server(echo) as address, connect(proxy.listener.addresses[0]) as client:
         await client.send(CONNECT % (address[1], address[1]) + b"early ")
         await client.send(b"and late")
         client.half_close()
         assert await client.rest() == ESTABLISHED + b"early and late"
-    await proxy.listener.drain(0)
 
 
 async def test_the_end_of_one_side_reaches_the_other() -> None:
@@ -136,7 +141,7 @@ async def test_the_end_of_one_side_reaches_the_other() -> None:
 async def test_an_api_that_dies_closes_the_client() -> None:
     async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        writer.transport.abort()
+        Client(reader, writer).reset()
 
     async with tunnelled(die) as (proxy, client):
         await client.send(b"x")
@@ -146,14 +151,11 @@ async def test_an_api_that_dies_closes_the_client() -> None:
 
 
 async def test_nobody_there_is_still_a_refusal() -> None:
-    proxy = Proxy()
-    await proxy.listener.start()
     async with server(echo) as address:
         pass
-    async with connect(proxy.listener.addresses[0]) as client:
+    async with listening(Proxy()) as proxy, connect(proxy.listener.addresses[0]) as client:
         await client.send(CONNECT % (address[1], address[1]))
         assert (await client.response()).status == 502
-    await proxy.listener.drain(0)
 
 
 async def test_silence_ends_a_tunnel() -> None:
@@ -236,7 +238,7 @@ async def test_nothing_moves_while_the_question_is_open() -> None:
         return await answer
 
     may: MayGoOn = ask
-    async with tunnelled(echo, may_go_on=may, check_bytes=100) as (proxy, client):
+    async with tunnelled(echo, may_go_on=may, check_bytes=100) as (_, client):
         await client.send(b"x" * 100)
         await asked.wait()
         await client.send(b"y" * 100)

@@ -105,7 +105,10 @@ class Reply:
 
     async def head(self, status: int = 200, *fields: tuple[str, str], length: int | None = None) -> None:
         """Without a length the body is chunked."""
-        lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}", *(f"{name}: {value}" for name, value in fields)]
+        lines = [
+            f"HTTP/1.1 {status} {'OK' if status < 400 else 'Error'}",
+            *(f"{name}: {value}" for name, value in fields),
+        ]
         self.chunked = length is None
         lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
         await self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
@@ -164,7 +167,9 @@ class Backend:
         self.listen(host, 0)
 
     def listen(self, host: str, port: int) -> None:
-        self._server = self._run(asyncio.start_server(self._serve, host, port, ssl=self._tls, limit=1 << 20, backlog=1024))
+        self._server = self._run(
+            asyncio.start_server(self._serve, host, port, ssl=self._tls, limit=1 << 20, backlog=1024)
+        )
         self.host = host
         self.port: int = self._server.sockets[0].getsockname()[1]
 
@@ -300,7 +305,10 @@ def message_events(words: list[str], model: str, input_tokens: int, output_token
     def event(kind: str, **more: Any) -> bytes:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
 
-    start = message_answer(model, {"input_tokens": input_tokens, "output_tokens": 1}) | {"content": [], "stop_reason": None}
+    start = message_answer(model, {"input_tokens": input_tokens, "output_tokens": 1}) | {
+        "content": [],
+        "stop_reason": None,
+    }
     return [
         event("message_start", message=start),
         event("content_block_start", index=0, content_block={"type": "text", "text": ""}),

@@ -235,9 +235,7 @@ def test_node_fetch_reads_a_stream_piece_by_piece(proxy: RunningProxy, backend: 
         f"const a = await fetch({url!r}, {{method: 'POST', body: '{{}}'}}); const d = new TextDecoder();"
         "for await (const p of a.body) console.log(JSON.stringify(d.decode(p)));"
     )
-    with subprocess.Popen(
-        [binary, "--input-type=module", "-e", code], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([binary, "--input-type=module", "-e", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = process.stdout
         first = InThread(lines.readline)

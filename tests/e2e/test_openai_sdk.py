@@ -118,7 +118,9 @@ def test_the_real_key_reaches_the_api_and_the_programs_own_does_not(proxy: Runni
 
 def test_listing_models_is_free(proxy: RunningProxy, backend: Backend) -> None:
     async def models(seen: Seen, reply: Reply) -> None:
-        await reply.json({"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 1, "owned_by": "x"}]})
+        await reply.json(
+            {"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 1, "owned_by": "x"}]}
+        )
 
     backend.answer = models
     with sdk(proxy) as client:
@@ -172,7 +174,12 @@ def test_stream_without_usage_is_charged_at_its_estimate_and_says_so(proxy: Runn
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, openai.BadRequestError), (401, openai.AuthenticationError), (429, openai.RateLimitError), (500, openai.InternalServerError)],
+    [
+        (400, openai.BadRequestError),
+        (401, openai.AuthenticationError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+    ],
 )
 def test_an_error_of_the_api_arrives_as_it_is_and_costs_nothing(
     proxy: RunningProxy, backend: Backend, status: int, error: type[openai.APIStatusError]
@@ -205,7 +212,11 @@ def test_the_sdk_still_retries_an_overloaded_api_by_itself(proxy: RunningProxy, 
 
 @pytest.mark.parametrize(
     ("mount", "status", "reason"),
-    [("restricted", 402, "budget_restricted"), ("stopped", 503, "budget_stopped"), ("tight", 402, "budget_insufficient")],
+    [
+        ("restricted", 402, "budget_restricted"),
+        ("stopped", 503, "budget_stopped"),
+        ("tight", 402, "budget_insufficient"),
+    ],
 )
 def test_a_budget_refusal_raises_cleanly_and_is_asked_exactly_once(
     proxy: RunningProxy, backend: Backend, client: httpx.Client, mount: str, status: int, reason: str

@@ -40,7 +40,7 @@ apis:
   - name: cut
     upstream: {url}
     speaks: openai
-    budget: {{limit: 1, period: month}}
+    budget: {{limit: 3, period: month}}
     on_exhausted: truncate
     max_output_tokens: 10
     prices:
@@ -80,6 +80,7 @@ class RawStream:
     def to_the_end(self) -> bytes:
         while piece := self._socket.recv(65536):
             self.received += piece
+        self._socket.close()
         return self.received
 
     @property
@@ -276,7 +277,10 @@ def test_uploads_stream_before_the_client_has_sent_everything(proxy: RunningProx
 
 
 def test_a_stream_that_outgrows_its_money_is_ended_in_the_apis_own_way(proxy: RunningProxy, backend: Backend) -> None:
-    """1 won holds ten tokens at 0.1 won; the stream has sixty. The last event says why it ended, then [DONE]."""
+    """3 won hold thirty tokens at 0.1 won, ten of them reserved at first; the stream has more.
+
+    The last event says why it ended, then comes [DONE].
+    """
     events = chat_events([f"word{number} " for number in range(60)], None)
     arrivals = [Signal("an event at the client") for _ in events]
 
@@ -303,9 +307,9 @@ def test_a_stream_that_outgrows_its_money_is_ended_in_the_apis_own_way(proxy: Ru
     assert json.loads(last[0])["choices"][0]["finish_reason"] == "length"
     assert b"word3 " in answer
     assert b"word40 " not in answer
-    assert log_events(proxy, "stream.truncated", id=running.request_id)
+    assert log_events(proxy, "stream.exhausted", id=running.request_id, then="truncate")
     row = settled_entry(proxy, running.request_id)
-    assert Decimal(row["cost"]) <= 1
+    assert 1 < Decimal(row["cost"]) <= 3
     level = proxy.budget("api:cut")
-    assert Decimal(level["spent"]) <= 1
+    assert Decimal(level["spent"]) == Decimal(row["cost"])
     assert Decimal(level["reserved"]) == 0

@@ -103,7 +103,12 @@ def test_an_absolute_target_is_forwarded_in_origin_form(proxy: RunningProxy, bac
     assert seen.all("host") == [f"127.0.0.1:{backend.port}"]
     assert seen.all("proxy-connection") == []
     row = entry(proxy, dict(headers_of(answer))["x-spendgate-request-id"])
-    assert (row["api"], row["caller"], row["path"], Decimal(row["cost"])) == ("maps", "batch", "/v2/a%20b", Decimal("0.5"))
+    assert (row["api"], row["caller"], row["path"], Decimal(row["cost"])) == (
+        "maps",
+        "batch",
+        "/v2/a%20b",
+        Decimal("0.5"),
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
@@ -251,7 +256,9 @@ def test_a_virtual_key_names_the_caller_and_never_reaches_the_api(
     assert entry(proxy, answer.headers["x-spendgate-request-id"])["caller"] == "batch"
 
 
-def test_an_unknown_caller_is_refused_401_in_reverse(proxy: RunningProxy, backend: Backend, client: httpx.Client) -> None:
+def test_an_unknown_caller_is_refused_401_in_reverse(
+    proxy: RunningProxy, backend: Backend, client: httpx.Client
+) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         answer = client.get(f"{proxy.url}/maps/x", headers=headers)
         assert answer.status_code == 401

@@ -1,0 +1,139 @@
+"""docs/redis.md is true: every line runs against a real server with data, and the list of keys is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.core.model import Admitted, Reason
+from proxy.core.windows import local_day, local_month
+from proxy.state.gate import Gate, wall_ms
+from proxy.state.keys import PATTERNS, Keys
+from proxy.state.proxies import ProxyInfo, publish
+from proxy.state.store import Store
+from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
+from tests.state.conftest import Server
+
+DOC = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
+LINES = [
+    line for block in re.findall(r"```sh\n(.*?)```", DOC.read_text("utf-8"), re.DOTALL) for line in block.splitlines()
+]
+
+# A piece of each command -> what its answer must contain, with the data made below.
+EXPECTED = {
+    "spent_text limit_text": ["1400.5 KRW", "2000 KRW"],
+    "reserved_text resets_at": ["150 KRW", "T00:00:00.000+09:00"],
+    "HGETALL KEY:budget": ["spent_text", "reserved_text", "limit_text", "currency", "unit", "crossed", "70"],
+    "--pattern 'KEY:budget:": ["spendgate:{main}:budget:monthly:"],
+    "callers": ["batch", str(won("1300.5")), "web", str(won(100))],
+    "HGETALL KEY:day": [
+        "calls|openai|openai/chat|batch",
+        "denied|openai|budget_insufficient",
+        "note|openai|usage_missing",
+    ],
+    "HGETALL 'KEY:reservations": ["150000000||-1|{", '"caller":"web"', '"path":"/v1/chat/completions"'],
+    "ZCARD": ["1"],
+    "ZRANGE": ["0000000000000000000000000abc"],
+    "XREVRANGE KEY:ledger": ["batch", "settled", "1300.5", "unconfirmed", "100"],
+    "XLEN": ["2"],
+    "XREVRANGE 'KEY:thresholds": ["monthly", "70", "1400.5 KRW", "2000 KRW"],
+    "HGET KEY:quota": ["1000"],
+    "unconfirmed:*": ["spendgate:{main}:unconfirmed:00000000000000000000000dead"],
+    "SISMEMBER": ["1"],
+    "LRANGE": [str(won("1300.5"))],
+    "proxy:*": ["spendgate:{main}:proxy:"],
+    "TTL": ["3"],
+    "DEL": ["1"],
+    "UNLINK": ["1"],
+}
+
+
+@pytest.fixture
+async def filled(server: Server) -> AsyncIterator[Server]:
+    """Calls ended, abandoned and in flight; a threshold crossed; refusals; a running proxy."""
+    store = Store(server.url)
+    assert await store.start()
+    keys, budget = Keys(), monthly(2000)
+    gate, dead = Gate(store, keys), Gate(store, keys, lease_s=-1)
+
+    async def admitted(by: Gate, amount: int, call_id: str, caller: str, tiered: bool = False) -> Admitted:
+        quota = free_tier(0, amount) if tiered else None
+        answer = await by.admit(ask(amount, budget, call_id=call_id, at_ms=wall_ms(), caller=caller, quota=quota))
+        assert isinstance(answer, Admitted)
+        return answer
+
+    first = await admitted(gate, 1400, "000000000000000000000000000f", "batch", tiered=True)
+    await gate.settle(first, bill("1300.5", note="usage_missing"), 200, learn=True)
+    await admitted(dead, 100, "00000000000000000000000dead", "web")
+    assert await gate.reclaim() == 1
+    await admitted(gate, 150, "0000000000000000000000000abc", "web")
+    gate.count_denied(Reason.BUDGET_INSUFFICIENT, "openai")
+    await gate.tidy()
+    texts = ("host", "version", "started_at", "listen", "admin", "rules_file", "rules_digest", "rules_loaded_at")
+    info = ProxyInfo(**dict.fromkeys(texts, "x"), rules_errors="", pid=1, pending_settlements=0, calls_in_flight=1)  # type: ignore[arg-type]
+    await publish(store, keys, info)
+    await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
+    yield server
+    await store.close()
+
+
+async def test_every_line_of_the_page_answers_what_it_promises(filled: Server, tmp_path: Path) -> None:
+    cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if cli is None:
+        pytest.skip("redis-cli is not installed: apt-get install redis-tools")
+    (tmp_path / "redis-cli").write_text(f'#!/bin/sh\nexec {cli} -s {filled.socket} "$@"\n')
+    (tmp_path / "redis-cli").chmod(0o755)
+    assert len(LINES) >= 20
+    used = set()
+    for line in LINES:
+        plain = line.replace("spendgate:{main}", "KEY").replace('"', "")
+        (piece,) = [key for key in EXPECTED if re.search(rf"(?<![A-Z]){re.escape(key)}", plain)] or [None]
+        assert piece is not None, f"no expectation for: {line}"
+        used.add(piece)
+        done = await asyncio.to_thread(
+            subprocess.run,
+            ["/bin/sh", "-c", line],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        for text in EXPECTED[piece]:
+            assert text in done.stdout, line
+    assert used == set(EXPECTED)
+
+
+def test_the_page_lists_exactly_the_keys_there_are() -> None:
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (\w+) \|", DOC.read_text("utf-8"), re.MULTILINE))
+    assert rows == PATTERNS
+
+
+async def test_every_key_that_is_written_has_a_documented_shape_and_type(filled: Server) -> None:
+    shapes = {
+        re.compile(re.escape(Keys().prefix) + re.sub(r"<\w+>", "[^:]+", pattern)): kind
+        for pattern, kind in PATTERNS.items()
+    }
+    client = filled.client()
+    seen = set()
+    for key in client.keys("*"):
+        (kind,) = {kind for shape, kind in shapes.items() if shape.fullmatch(key)} or {None}
+        assert client.type(key) == kind, key
+        seen.update(shape.pattern for shape in shapes if shape.fullmatch(key))
+    client.close()
+    assert len(seen) == len(PATTERNS), "every kind of key was made and found"
+
+
+def test_a_month_and_a_day_are_the_shells_own() -> None:
+    """`TZ=Asia/Seoul date` in the page names the same periods as the keys."""
+    for form, name in (("+%Y-%m", local_month), ("+%F", local_day)):
+        said = subprocess.run(
+            ["date", form], env={"TZ": SEOUL, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == name(wall_ms(), SEOUL)
