@@ -67,20 +67,24 @@ class RunningProxy:
     def logs(self) -> str:
         return self.log.read_text()
 
-    def _store(self) -> tuple[str, ...]:
-        return self.extra if "--redis" in self.extra else ()
+    @property
+    def store_flags(self) -> tuple[str, ...]:
+        """How other commands are told of the same store."""
+        flags = ("--data", str(self.data), "--rules", str(self.rules))
+        if "--redis" not in self.extra:
+            return flags
+        at = self.extra.index("--redis")
+        return (*flags, *self.extra[at : at + 2])
 
     def status(self) -> dict[str, Any]:
-        done = spendgate("status", "--json", "--data", str(self.data), "--rules", str(self.rules), *self._store())
+        done = spendgate("status", "--json", *self.store_flags)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
     def ledger(self, *args: str) -> list[dict[str, Any]]:
         """Entries as the command prints them, newest first."""
-        done = spendgate(
-            "ledger", "--json", "--data", str(self.data), "--rules", str(self.rules), *self._store(), *args
-        )
+        done = spendgate("ledger", "--json", *self.store_flags, *args)
         assert done.returncode in ((0, 1) if "--id" in args else (0,)), done.stderr  # 1: there is no such entry
         return [json.loads(line) for line in done.stdout.splitlines()]
 

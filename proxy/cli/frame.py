@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, NoReturn, TextIO, cast
 
 from proxy import settings
 from proxy.core.text import say
@@ -97,7 +97,7 @@ def make_console(environ: Mapping[str, str], stream: TextIO, *, width: int | Non
 
     coloured = colours(environ, stream)
     return Console(
-        file=stream,
+        file=stream if stream.isatty() else cast("IO[str]", Trimmed(stream)),
         force_terminal=stream.isatty(),
         no_color=not coloured,
         color_system="auto" if coloured else None,
@@ -107,6 +107,24 @@ def make_console(environ: Mapping[str, str], stream: TextIO, *, width: int | Non
         emoji=False,
         legacy_windows=False,
     )
+
+
+class Trimmed:
+    """A stream for files and pipes: lines without the blanks that fill a table's last column."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", "utf-8")
+
+    def write(self, text: str) -> int:
+        self._stream.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return False
 
 
 def choose_language(arguments: Sequence[str], environ: Mapping[str, str]) -> str:

@@ -104,27 +104,32 @@ def _show(frame: Frame, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from proxy.cli.help import cells
     from proxy.cli.levels import number, with_unit
 
     console = frame.console()
     if not rows:
         console.print(frame.say("ledger.none"))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
-    table.add_column(frame.say("ledger.at"), no_wrap=True)
-    table.add_column(frame.say("ledger.rule"), overflow="fold")
     callers = {row["caller"] for row in rows} - {"anonymous"}
-    if callers:
-        table.add_column(frame.say("ledger.caller"), overflow="fold")
-    table.add_column(frame.say("ledger.call"), overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column(frame.say("ledger.cost"), justify="right", no_wrap=True)
-    table.add_column(frame.say("ledger.state"), no_wrap=True)
+    lines = []
     for row in rows:
         cost = with_unit(number(Decimal(row["cost"])), row["currency"], frame.lang)
-        state = Text(frame.say(f"state.{row['state']}"), style=_COLOURS[row["state"]])
-        call = f"{row['method']} {row['path']}"
-        status = str(row["status"] or "-")
+        state = frame.say(f"state.{row['state']}")
+        when = row["at"][5:19].replace("T", " ")
         who = [row["caller"]] if callers else []
-        table.add_row(row["at"][5:19].replace("T", " "), row["rule"], *who, call, status, cost, state)
+        call = f"{row['method']} {row['path']}"
+        lines.append([when, row["rule"], *who, call, str(row["status"] or "-"), cost, state])
+    keys = ["at", "rule", *(["caller"] if callers else []), "call", None, "cost", "state"]
+    heads = [frame.say(f"ledger.{key}") if key else "" for key in keys]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
+    widths = [max(cells(line[index]) for line in [heads, *lines]) for index in range(len(heads))]
+    flexible = keys.index("call")
+    rest = sum(widths) - widths[flexible] + 2 * len(widths)
+    widths[flexible] = max(12, min(widths[flexible], console.width - rest))
+    for index, head in enumerate(heads):
+        justify: Any = "right" if keys[index] in (None, "cost") else "left"
+        table.add_column(head, width=widths[index], no_wrap=True, overflow="ellipsis", justify=justify)
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(*line[:-1], Text(line[-1], style=_COLOURS[row["state"]]))
     console.print(table)

@@ -108,7 +108,7 @@ def bar(level: Level, width: int, *, blocks: bool) -> Text:
 def _cells(amount: Decimal, limit: Decimal, width: int) -> int:
     if limit <= 0:
         return width
-    return max(0, min(width, round(amount * width / limit)))
+    return max(0, min(width, int(amount * width / limit)))  # cut: only a full budget has a full bar
 
 
 def table(levels: list[Level], language: str, *, blocks: bool) -> Any:

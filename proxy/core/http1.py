@@ -118,6 +118,7 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
     length: int | None = None
     chunked = False
     keep_alive = minor == 1
+    closes = False
     expects_continue = False
     for name, value in headers:
         key = name.lower()
@@ -142,7 +143,7 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
         elif key in (b"connection", b"proxy-connection"):
             options = value.lower()
             if b"close" in options and b"close" in _list(options):
-                keep_alive = False
+                closes = True
             elif minor == 0 and b"keep-alive" in _list(options):
                 keep_alive = True
         elif key == b"expect":
@@ -173,7 +174,7 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
         headers,
         authority,
         None if chunked else (length or 0),
-        keep_alive,
+        keep_alive and not closes,
         expects_continue,
     )
 

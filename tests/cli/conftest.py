@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli.app import main
 from proxy.demo.simulator import Simulator
 from tests.harness import RunningProxy, running_proxy
 
@@ -83,6 +85,22 @@ def rules(simulator: BackgroundSimulator) -> str:
 def proxy(rules: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
     with running_proxy(rules, tmp_path_factory.mktemp("proxy")) as running:
         yield running
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Spendgate:
+    """As `spendgate`, in this process: for commands that start nothing and touch no store."""
+
+    def run(*arguments: str, input: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        if input is not None:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(input.encode())))
+        capfd.readouterr()
+        code = main(arguments, environ)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, int(code), out, err)
+
+    return run
 
 
 @pytest.fixture

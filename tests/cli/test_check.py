@@ -27,17 +27,17 @@ apis:
 """
 
 
-def test_a_clean_file_is_told_in_one_line(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_a_clean_file_is_told_in_one_line(quick: Spendgate, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(template("en"), encoding="utf-8")
-    done = spendgate("check")
+    done = quick("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("rules.yaml is good. APIs: 5, prices: 9, budgets: 1 (hash ")
     assert len(done.stdout.splitlines()) == 1
 
 
-def test_every_mistake_is_shown_with_its_line_and_a_caret_below_it(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_every_mistake_is_shown_with_its_line_and_a_caret_below_it(quick: Spendgate, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(BAD, encoding="utf-8")
-    done = spendgate("check", "rules.yaml")
+    done = quick("check", "rules.yaml")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert lines[0].startswith("rules.yaml:5:28: budgets[0].limit: ")
@@ -49,10 +49,10 @@ def test_every_mistake_is_shown_with_its_line_and_a_caret_below_it(spendgate: Sp
     assert "\x1b" not in done.stdout
 
 
-def test_the_caret_stands_below_the_mistake_in_korean_text_too(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_the_caret_stands_below_the_mistake_in_korean_text_too(quick: Spendgate, tmp_path: Path) -> None:
     text = BAD.replace("{name: monthly, limit: -1,", '{name: "예산", limit: 1,')
     (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
-    done = spendgate("check", "--lang", "ko")
+    done = quick("check", "--lang", "ko")
     assert done.returncode == 1
     excerpt = done.stdout.splitlines()[1]
     caret = done.stdout.splitlines()[2]
@@ -61,9 +61,9 @@ def test_the_caret_stands_below_the_mistake_in_korean_text_too(spendgate: Spendg
     assert "잘못 2개" in done.stdout
 
 
-def test_json_has_the_same_mistakes(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_json_has_the_same_mistakes(quick: Spendgate, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(BAD, encoding="utf-8")
-    done = spendgate("check", "bad.yaml", "--json")
+    done = quick("check", "bad.yaml", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert document["ok"] is False
@@ -76,26 +76,26 @@ def test_json_has_the_same_mistakes(spendgate: Spendgate, tmp_path: Path) -> Non
         assert one["message"]
 
 
-def test_standard_input_is_read_for_a_dash(spendgate: Spendgate) -> None:
-    assert spendgate("check", "-", input=template("ko")).returncode == 0
-    assert spendgate("check", "-", input=BAD).returncode == 1
+def test_standard_input_is_read_for_a_dash(quick: Spendgate) -> None:
+    assert quick("check", "-", input=template("ko")).returncode == 0
+    assert quick("check", "-", input=BAD).returncode == 1
 
 
-def test_a_warning_does_not_fail(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_a_warning_does_not_fail(quick: Spendgate, tmp_path: Path) -> None:
     text = BAD.replace("limit: -1", "limit: 1").replace("per_requst", "per_request")
     text = text.replace("    prices:", "    rate_limits: [60/minute]\n    prices:")
     (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
-    done = spendgate("check")
+    done = quick("check")
     assert done.returncode == 0
     assert "warning: " in done.stdout
     assert "rules.yaml is good." in done.stdout
-    document = json.loads(spendgate("check", "--json").stdout)
+    document = json.loads(quick("check", "--json").stdout)
     assert document["ok"] is True
     assert len(document["warnings"]) == 1
 
 
 @pytest.mark.parametrize("make", ["missing", "folder", "binary", "large"])
-def test_a_file_that_cannot_be_read_is_its_own_exit_code(make: str, spendgate: Spendgate, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_its_own_exit_code(make: str, quick: Spendgate, tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     if make == "folder":
         path.mkdir()
@@ -104,16 +104,16 @@ def test_a_file_that_cannot_be_read_is_its_own_exit_code(make: str, spendgate: S
     elif make == "large":
         with path.open("wb") as file:
             file.truncate(100 * 1024 * 1024)
-    done = spendgate("check")
+    done = quick("check")
     assert done.returncode == 2
     assert done.stderr.startswith("spendgate: ")
     assert "Traceback" not in done.stderr
-    assert json.loads(spendgate("check", "--json").stdout)["ok"] is False
+    assert json.loads(quick("check", "--json").stdout)["ok"] is False
 
 
-def test_the_rules_come_from_the_environment_too(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_the_rules_come_from_the_environment_too(quick: Spendgate, tmp_path: Path) -> None:
     (tmp_path / "team.yaml").write_text(BAD, encoding="utf-8")
-    done = spendgate("check", SPENDGATE_RULES="team.yaml")
+    done = quick("check", SPENDGATE_RULES="team.yaml")
     assert done.returncode == 1
     assert done.stdout.startswith("team.yaml:5:28")
 
@@ -121,8 +121,8 @@ def test_the_rules_come_from_the_environment_too(spendgate: Spendgate, tmp_path:
 # --- schema and init ----------------------------------------------------------------------------------------------
 
 
-def test_the_schema_describes_the_templates(spendgate: Spendgate) -> None:
-    done = spendgate("schema")
+def test_the_schema_describes_the_templates(quick: Spendgate) -> None:
+    done = quick("schema")
     assert done.returncode == 0
     schema = json.loads(done.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -142,32 +142,32 @@ def test_both_templates_say_the_same_to_the_loader() -> None:
     assert english == korean
 
 
-def test_init_writes_rules_and_schema_that_check_likes(spendgate: Spendgate, tmp_path: Path) -> None:
-    done = spendgate("init")
+def test_init_writes_rules_and_schema_that_check_likes(quick: Spendgate, tmp_path: Path) -> None:
+    done = quick("init")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rules.schema.json", "rules.yaml"]
     first = (tmp_path / "rules.yaml").read_text().splitlines()[0]
     assert first == "# yaml-language-server: $schema=rules.schema.json"
-    assert spendgate("check").returncode == 0
+    assert quick("check").returncode == 0
 
 
-def test_init_overwrites_nothing_unless_told_to(spendgate: Spendgate, tmp_path: Path) -> None:
+def test_init_overwrites_nothing_unless_told_to(quick: Spendgate, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("mine")
-    done = spendgate("init", "mine.yaml")
+    done = quick("init", "mine.yaml")
     assert done.returncode == 1
     assert "mine.yaml is already there" in done.stderr
     assert path.read_text() == "mine"
-    assert spendgate("init", "mine.yaml", "--force").returncode == 0
+    assert quick("init", "mine.yaml", "--force").returncode == 0
     assert path.read_text() == template("en")
 
 
-def test_init_writes_korean_for_a_korean(spendgate: Spendgate, tmp_path: Path) -> None:
-    assert spendgate("init", LANG="ko_KR.UTF-8").returncode == 0
+def test_init_writes_korean_for_a_korean(quick: Spendgate, tmp_path: Path) -> None:
+    assert quick("init", LANG="ko_KR.UTF-8").returncode == 0
     assert "language: ko" in (tmp_path / "rules.yaml").read_text()
 
 
-def test_init_into_a_folder_that_is_not_there(spendgate: Spendgate) -> None:
-    done = spendgate("init", "no/such/rules.yaml")
+def test_init_into_a_folder_that_is_not_there(quick: Spendgate) -> None:
+    done = quick("init", "no/such/rules.yaml")
     assert done.returncode == 2
     assert "cannot write no/such/rules.yaml" in done.stderr

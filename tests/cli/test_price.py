@@ -69,8 +69,8 @@ def folder(tmp_path: Path) -> Path:
     ],
     ids=["exchange", "raw", "json", "flags", "through the proxy"],
 )
-def test_one_call_in_many_forms_is_one_price(arguments: list[str], spendgate: Spendgate, folder: Path) -> None:
-    done = spendgate("price", *arguments, "--json")
+def test_one_call_in_many_forms_is_one_price(arguments: list[str], quick: Spendgate, folder: Path) -> None:
+    done = quick("price", *arguments, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert {
@@ -91,8 +91,8 @@ def test_one_call_in_many_forms_is_one_price(arguments: list[str], spendgate: Sp
     assert Decimal(found["estimate"]) >= KRW
 
 
-def test_the_page_says_why_the_other_rules_did_not_match(spendgate: Spendgate, folder: Path) -> None:
-    done = spendgate("price", "--request", "request.http", "--response", "response.http", COLUMNS="80")
+def test_the_page_says_why_the_other_rules_did_not_match(quick: Spendgate, folder: Path) -> None:
+    done = quick("price", "--request", "request.http", "--response", "response.http", COLUMNS="80")
     assert done.returncode == 0
     assert "openai/models" in done.stdout
     assert "The method is POST, not GET." in done.stdout
@@ -103,42 +103,40 @@ def test_the_page_says_why_the_other_rules_did_not_match(spendgate: Spendgate, f
     assert all(len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
 
 
-def test_the_page_speaks_korean(spendgate: Spendgate, folder: Path) -> None:
-    done = spendgate("price", "--request", "request.http", "--response", "response.http", "--lang", "ko")
+def test_the_page_speaks_korean(quick: Spendgate, folder: Path) -> None:
+    done = quick("price", "--request", "request.http", "--response", "response.http", "--lang", "ko")
     assert "실제 비용: 0.003336원  확정" in done.stdout
 
 
-def test_without_a_response_there_is_an_estimate_and_no_cost(spendgate: Spendgate, folder: Path) -> None:
-    found = json.loads(spendgate("price", "--request", "request.http", "--json").stdout)
+def test_without_a_response_there_is_an_estimate_and_no_cost(quick: Spendgate, folder: Path) -> None:
+    found = json.loads(quick("price", "--request", "request.http", "--json").stdout)
     assert found["cost"] is None
     assert found["state"] is None
     assert Decimal(found["estimate"]) > 0
 
 
 @pytest.mark.parametrize(("used", "estimate"), [("0", "0"), ("29999", "0"), ("30000", "0.5")])
-def test_an_allowance_counts_what_was_used_before(used: str, estimate: str, spendgate: Spendgate, folder: Path) -> None:
+def test_an_allowance_counts_what_was_used_before(used: str, estimate: str, quick: Spendgate, folder: Path) -> None:
     url = "https://dapi.kakao.com/v2/local/search/keyword.json?query=cafe"
-    found = json.loads(spendgate("price", url, "--used", used, "--json").stdout)
+    found = json.loads(quick("price", url, "--used", used, "--json").stdout)
     assert (found["rule"], found["estimate"]) == ("kakao-map/search", estimate)
 
 
 @pytest.mark.parametrize(
     ("url", "api"), [("https://api.openai.com/v2/else", "openai"), ("https://nowhere.example.com/", None)]
 )
-def test_a_call_without_a_rule_is_told_and_exits_1(
-    url: str, api: str | None, spendgate: Spendgate, folder: Path
-) -> None:
-    done = spendgate("price", url, "--json")
+def test_a_call_without_a_rule_is_told_and_exits_1(url: str, api: str | None, quick: Spendgate, folder: Path) -> None:
+    done = quick("price", url, "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["api"], found["rule"], found["state"]) == (1, api, None, "no_rule")
-    done = spendgate("price", url)
+    done = quick("price", url)
     assert done.returncode == 1
     assert "403 no_rule" in done.stdout
 
 
-def test_many_exchanges_give_a_line_each(spendgate: Spendgate, folder: Path) -> None:
+def test_many_exchanges_give_a_line_each(quick: Spendgate, folder: Path) -> None:
     (folder / "many.jsonl").write_text("\n".join([json.dumps(EXCHANGE)] * 3))
-    lines = spendgate("price", "--exchange", "many.jsonl", "--json").stdout.splitlines()
+    lines = quick("price", "--exchange", "many.jsonl", "--json").stdout.splitlines()
     assert [json.loads(line)["cost"] for line in lines] == [format(KRW, "f")] * 3
 
 
@@ -157,9 +155,9 @@ def test_many_exchanges_give_a_line_each(spendgate: Spendgate, folder: Path) -> 
     ],
 )
 def test_what_cannot_be_understood_is_told_in_a_sentence(
-    arguments: list[str], words: str, spendgate: Spendgate, folder: Path
+    arguments: list[str], words: str, quick: Spendgate, folder: Path
 ) -> None:
-    done = spendgate("price", *arguments)
+    done = quick("price", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("spendgate: ")
     assert words in done.stderr

@@ -317,7 +317,7 @@ async def test_idle_connections_do_not_live_for_ever() -> None:
 
 
 async def test_a_body_on_a_get_costs_the_connection() -> None:
-    """Servers that ignore it would read it as the next request, and its sender would choose the next caller's answer."""
+    """Servers that ignore it would read it as the next request, and so choose the next answer."""
     recorder = Recorder()
     async with server(recorder) as address, pooled() as pool:
         await pool.exchange(origin(address), "GET", b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n", b"hi")

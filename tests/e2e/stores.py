@@ -111,7 +111,6 @@ def debian_redis(folder: Path) -> Iterator[DebianRedis]:
 
 def doctor(proxy: RunningProxy, *args: str) -> tuple[int, dict[str, Any]]:
     """Exit status and document of `spendgate doctor --json`."""
-    extra = proxy.extra if "--redis" in proxy.extra else ()
-    done = spendgate("doctor", "--json", "--data", str(proxy.data), "--rules", str(proxy.rules), *extra, *args)
+    done = spendgate("doctor", "--json", *proxy.store_flags, *args)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)

@@ -42,9 +42,7 @@ Pair = tuple[RunningProxy, RunningProxy, str]
 
 
 @pytest.fixture(scope="module", params=["embedded Valkey", "Debian's Redis by TCP"])
-def pair(
-    request: pytest.FixtureRequest, module_backend: Backend, folder: Callable[[str], Path]
-) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, module_backend: Backend, folder: Callable[[str], Path]) -> Iterator[Pair]:
     """Two proxies on one store, and its address. The money does not divide evenly: half a call is left over."""
     rules = RULES.format(url=module_backend.url, price=PRICE, limit=PRICE * MONEY + Decimal("0.7"))
     if request.param.startswith("embedded"):
@@ -87,7 +85,9 @@ class Watch:
             while not self._stop.is_set():
                 keys = list(store.scan_iter(f"{PREFIX}budget:{self.budget}:*"))
                 while keys and not self._stop.is_set():
-                    spent, reserved, limit = (int(value or 0) for value in store.hmget(keys[0], "spent", "reserved", "limit"))
+                    spent, reserved, limit = (
+                        int(value or 0) for value in store.hmget(keys[0], "spent", "reserved", "limit")
+                    )
                     self.looks += 1
                     self.most = max(self.most, spent + reserved)
                     if spent + reserved > limit or spent < 0 or reserved < 0:

@@ -248,3 +248,14 @@ async def test_large_amounts_keep_every_digit(gate: Gate, store: Store, keys: Ke
         b"9007199254.74099 KRW",
         b"0",
     ]
+
+
+async def test_a_call_inside_its_free_tier_passes_when_the_money_is_gone(gate: Gate) -> None:
+    budget = monthly(1000)
+    await spend(gate, 1000, 0, budget)
+    first = await gate.admit(ask(0, budget, quota=free_tier(1, 5)))
+    assert isinstance(first, Admitted)
+    assert first.reserved == {"KRW": 0}
+    second = await gate.admit(ask(0, budget, quota=free_tier(1, 5)))
+    assert isinstance(second, Denied)
+    assert second.reason is Reason.BUDGET_STOPPED

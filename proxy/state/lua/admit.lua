@@ -50,7 +50,8 @@ for i = 1, n do
   local limit, restrict, stop = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local estimate = tonumber(ARGV[estimates + i - 1])
   local held, rank = spent + reserved, 0
-  if spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
+  if steps > 0 and estimate == 0 then rank = 0 -- inside its free tier a call costs nothing, and passes at every level
+  elseif spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
   elseif not essential and spent >= restrict then rank = RESTRICTED
   elseif not essential and spent + estimate > limit then rank = INSUFFICIENT
   elseif held >= stop then rank = BUSY_503
