@@ -130,11 +130,12 @@ async def chat(port: int, chunks: int, streams: int, at_a_time: int = 16) -> Non
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in left:
             writer.write(asked)
-            status, _ = await head(reader)
+            status, length = await head(reader)
             if status != 200:
                 raise rig.BenchError(f"stream: {status}")
+            # A stream that had already ended when the proxy first looked comes as one body of known length.
             try:
-                await reader.readuntil(b"\r\n0\r\n\r\n")
+                await (reader.readuntil(b"\r\n0\r\n\r\n") if length < 0 else reader.readexactly(length))
             except asyncio.IncompleteReadError as error:
                 raise rig.BenchError(f"a stream ended early, after {error.partial[-300:]!r}") from None
         writer.close()

@@ -312,7 +312,7 @@ async def watch(
 
     Watches the directory, so that saving in place, replacing by rename and Kubernetes' swapped symlinks are all seen;
     where the file system tells nothing (some network mounts), a look once a second sees the change. A file that is
-    away for a moment is no change.
+    away or empty for a moment, as while it is being saved, is no change.
     """
     from watchfiles import awatch
 
@@ -352,7 +352,7 @@ def _look(path: FilePath, before: _Signature | None) -> tuple[_Signature | None,
     try:
         found = path.stat()
         signature = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if signature == before or not stat.S_ISREG(found.st_mode):
+        if signature == before or not stat.S_ISREG(found.st_mode) or not found.st_size:
             return signature, None
         with path.open("rb") as stream:
             return signature, hashlib.sha256(stream.read(MAX_BYTES + 1)).hexdigest()

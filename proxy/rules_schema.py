@@ -12,15 +12,22 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
-from proxy.rules_values import (
-    Amount,
+from proxy.rules_terms import (
     Clock,
-    Currency,
-    Date,
     Day,
     Duration,
-    EnvironmentName,
     FieldTestSpec,
+    PeriodText,
+    RateLimit,
+    Seconds,
+    Statuses,
+    rounding_text,
+)
+from proxy.rules_values import (
+    Amount,
+    Currency,
+    Date,
+    EnvironmentName,
     Flag,
     HeaderName,
     Leaf,
@@ -28,21 +35,16 @@ from proxy.rules_values import (
     Method,
     Name,
     Percent,
-    PeriodText,
     PositiveNumber,
-    RateLimit,
     RuleReference,
-    Seconds,
     SecretReference,
     SecretText,
-    Statuses,
     Text,
     Timezone,
     TrueOnly,
     Vat,
     Whole,
     choice,
-    rounding_text,
     wrong,
 )
 

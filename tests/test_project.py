@@ -84,7 +84,7 @@ def test_no_machine_of_anybody_is_named() -> None:
     homes = [
         r"/ro" + r"ot/",
         r"/wo" + r"rk/",
-        r"/ho" + r"me/(?!you\b|spendgate\b)\w",
+        r"/ho" + r"me/(?!you\b|somebody\b|spendgate\b)\w",
         r"/Us" + r"ers/\w",
         r"C:\\Us" + r"ers",
     ]

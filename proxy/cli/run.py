@@ -64,6 +64,8 @@ def _run(frame: Frame, settings: Settings, program: list[str], caller_name: str 
 
     rules = load(frame, settings.rules)
     caller = _caller(frame, rules, caller_name)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)  # a proxy that was started for the run must not outlive it
     with proxy_for(frame, settings) as root:
         change = sdks.variables(rules, root, frame.environ, caller)
         for name, value in change.kept:
@@ -72,6 +74,10 @@ def _run(frame: Frame, settings: Settings, program: list[str], caller_name: str 
         status = _child(frame, program, {**frame.environ, **change.variables})
     receipt.show(frame, settings, rules, began_ms, caller.name if caller else None)
     return status
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _caller(frame: Frame, rules: RuleSet, name: str | None) -> Caller | None:

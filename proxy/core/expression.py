@@ -17,12 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal, DecimalException
+from decimal import Decimal, DecimalException
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from proxy.core.arithmetic import ARITHMETIC, CALLS, CONTEXT, FUNCTIONS, Wrong, at, compare, each, number, pick
 from proxy.core.model import Outbound, Usage
 
 ROOTS: Mapping[str, str] = {
@@ -36,30 +37,12 @@ ROOTS: Mapping[str, str] = {
     "seconds": "how long the call took",
 }
 AFTERWARDS = frozenset(("response", "status", "bytes_down", "seconds"))  # known only when the call is over
-FUNCTIONS: Mapping[str, str] = {
-    "length": "characters of a text, items of a list or object, 0 of null",
-    "len": "the same as length",
-    "count": "items of a list, 1 of any single value, 0 of null",
-    "ceil": "the next whole number up",
-    "floor": "the next whole number down",
-    "round": "the nearest whole number, or to so many places: round(x, 2); halves go up",
-    "int": "the whole part",
-    "abs": "without its sign",
-    "min": "the smallest of its arguments or of a list",
-    "max": "the largest of its arguments or of a list",
-    "sum": "the sum of its arguments or of a list",
-}
 MAX_LENGTH = 500
 MAX_DEPTH = 32
-MAX_POWER = 64
 MAX_RESULT = Decimal(10) ** 15
-_MAX_NUMBER_TEXT = 40
 
 Values = Mapping[str, Any]
 _Node = Callable[[Values], Any]
-
-_CONTEXT = Context(prec=60, Emax=999, Emin=-999)
-_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 class ExpressionError(ValueError):
@@ -101,20 +84,16 @@ class Program:
         return not self.roots & AFTERWARDS
 
 
-class _Wrong(Exception):
-    """Stops an evaluation; becomes an ExpressionFailed."""
-
-
 def evaluate(program: Program, values: Values) -> Decimal | ExpressionFailed:
     """The number of units, finite and at least 0, or why there is none. Never raises."""
     try:
-        number = _number(program.run(values))
-        if number < 0:
+        units = number(program.run(values))
+        if units < 0:
             return ExpressionFailed("negative result")
-        if number > MAX_RESULT:
+        if units > MAX_RESULT:
             return ExpressionFailed("result too large")
-        return number
-    except _Wrong as wrong:
+        return units
+    except Wrong as wrong:
         return ExpressionFailed(str(wrong))
     except ZeroDivisionError:
         return ExpressionFailed("division by zero")
@@ -122,7 +101,7 @@ def evaluate(program: Program, values: Values) -> Decimal | ExpressionFailed:
         return ExpressionFailed("not computable")
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
+# --- values --------------------------------------------------------------------------------------------------------
 
 _JSON = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -171,145 +150,6 @@ def _fields(text: str) -> dict[str, str | list[str]]:
             out[name] = [before, value]
     return out
 
-
-_NUMBER_TEXT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
-
-
-def _number(value: Any) -> Decimal:
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise _Wrong("not a finite number")
-        return value
-    if isinstance(value, bool):
-        return _ONE if value else _ZERO
-    if isinstance(value, int):
-        return Decimal(value)
-    if value is None:
-        return _ZERO
-    if isinstance(value, float):
-        return _number(Decimal(repr(value)))
-    if isinstance(value, str) and len(value) <= _MAX_NUMBER_TEXT and _NUMBER_TEXT.fullmatch(value.strip()):
-        return Decimal(value.strip())
-    kind = "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
-    raise _Wrong(f"{kind} where a number is needed")
-
-
-def _truth(value: Any) -> bool:
-    return bool(value)
-
-
-def _pick(value: Any, name: str) -> Any:
-    if isinstance(value, dict):
-        return value.get(name)
-    if isinstance(value, _Each):
-        return _Each([found for item in value if (found := _pick(item, name)) is not None])
-    return None
-
-
-def _at(value: Any, index: int) -> Any:
-    if isinstance(value, _Each):
-        return _Each([found for item in value if (found := _at(item, index)) is not None])
-    if isinstance(value, list) and -len(value) <= index < len(value):
-        return value[index]
-    return None
-
-
-def _each(value: Any) -> Any:
-    if isinstance(value, _Each):
-        return _Each([item for inner in value if isinstance(inner, list) for item in inner])
-    return _Each(value) if isinstance(value, list) else _Each()
-
-
-class _Each(list[Any]):
-    """The items of a list picked with [*]: what is picked further is picked from each of them."""
-
-
-# --- functions ----------------------------------------------------------------------------------------------------
-
-
-def _length(value: Any) -> Decimal:
-    if value is None:
-        return _ZERO
-    if isinstance(value, str | list | dict):
-        return Decimal(len(value))
-    if isinstance(value, bool):
-        raise _Wrong("length of true or false")
-    return Decimal(len(str(value)))
-
-
-def _count(value: Any) -> Decimal:
-    if value is None:
-        return _ZERO
-    return Decimal(len(value)) if isinstance(value, list) else _ONE
-
-
-def _round(value: Any, places: Any = 0) -> Decimal:
-    digits = _number(places)
-    if not -12 <= digits <= 12:
-        raise _Wrong("round to too many places")
-    return _number(value).quantize(Decimal(1).scaleb(-int(digits)), ROUND_HALF_UP, _CONTEXT)
-
-
-def _numbers(values: tuple[Any, ...]) -> list[Decimal]:
-    flat = values[0] if len(values) == 1 and isinstance(values[0], list) else values
-    return [_number(value) for value in flat]
-
-
-def _sum(*values: Any) -> Decimal:
-    total = _ZERO
-    for number in _numbers(values):
-        total = _CONTEXT.add(total, number)
-    return total
-
-
-_CALLS: Mapping[str, tuple[int, int, Callable[..., Any]]] = {  # fewest and most arguments
-    "length": (1, 1, _length),
-    "len": (1, 1, _length),
-    "count": (1, 1, _count),
-    "ceil": (1, 1, lambda value: _number(value).to_integral_value(ROUND_CEILING)),
-    "floor": (1, 1, lambda value: _number(value).to_integral_value(ROUND_FLOOR)),
-    "round": (1, 2, _round),
-    "int": (1, 1, lambda value: _number(value).to_integral_value(ROUND_DOWN)),
-    "abs": (1, 1, lambda value: abs(_number(value))),
-    "min": (1, 16, lambda *values: min(_numbers(values), default=_ZERO)),
-    "max": (1, 16, lambda *values: max(_numbers(values), default=_ZERO)),
-    "sum": (1, 16, _sum),
-}
-
-
-def _power(base: Any, exponent: Any) -> Decimal:
-    power = _number(exponent)
-    if abs(power) > MAX_POWER:
-        raise _Wrong("power too large")
-    return _CONTEXT.power(_number(base), power)
-
-
-def _compare(left: Any, right: Any, operator: str) -> bool:
-    if operator in ("==", "!="):
-        same: bool
-        if left is None or right is None:
-            same = left is right
-        elif isinstance(left, str) and isinstance(right, str):
-            same = left == right
-        else:
-            try:
-                same = _number(left) == _number(right)
-            except _Wrong:
-                same = False
-        return same == (operator == "==")
-    a, b = _number(left), _number(right)
-    return {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator]
-
-
-_ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": lambda a, b: _CONTEXT.add(_number(a), _number(b)),
-    "-": lambda a, b: _CONTEXT.subtract(_number(a), _number(b)),
-    "*": lambda a, b: _CONTEXT.multiply(_number(a), _number(b)),
-    "/": lambda a, b: _CONTEXT.divide(_number(a), _number(b)),
-    "//": lambda a, b: _CONTEXT.divide(_number(a), _number(b)).to_integral_value(ROUND_FLOOR),
-    "%": lambda a, b: _CONTEXT.remainder(_number(a), _number(b)),
-    "**": _power,
-}
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -397,7 +237,7 @@ class _Reader:
             other = self.expression()
             chosen = value
             self.depth -= 1
-            return lambda values: chosen(values) if _truth(condition(values)) else other(values)
+            return lambda values: chosen(values) if bool(condition(values)) else other(values)
         self.depth -= 1
         return value
 
@@ -424,11 +264,11 @@ class _Reader:
         if self.is_next("not"):
             self.take()
             denied = self.binary(_NOT)
-            return lambda values: not _truth(denied(values))
+            return lambda values: not bool(denied(values))
         if self.is_next("-"):
             self.take()
             negated = self.binary(_MINUS)
-            return lambda values: _CONTEXT.minus(_number(negated(values)))
+            return lambda values: CONTEXT.minus(number(negated(values)))
         if self.is_next("+"):
             self.take()
             return self.binary(_MINUS)
@@ -437,8 +277,8 @@ class _Reader:
     def primary(self) -> _Node:
         token = self.take()
         if token.kind == "number":
-            number = Decimal(token.text)
-            return lambda values: number
+            constant = Decimal(token.text)
+            return lambda values: constant
         if token.kind == "string":
             text = token.text[1:-1]
             return lambda values: text
@@ -467,7 +307,7 @@ class _Reader:
         return lambda values: values.get(name)
 
     def call(self, token: _Token) -> _Node:
-        known = _CALLS.get(token.text)
+        known = CALLS.get(token.text)
         if known is None:
             raise ExpressionError("expression_call", token.column, token.text)
         fewest, most, function = known
@@ -503,7 +343,7 @@ class _Reader:
     def subscript(self, node: _Node) -> _Node:
         token = self.take()
         if token.kind == "sign" and token.text == "*":
-            return lambda values: _each(node(values))
+            return lambda values: each(node(values))
         if token.kind == "string":
             return _picked(node, token.text[1:-1])
         minus = token.kind == "sign" and token.text == "-"
@@ -511,12 +351,12 @@ class _Reader:
             token = self.take()
         if token.kind == "number" and token.text.isdigit() and len(token.text) <= 6:
             index = -int(token.text) if minus else int(token.text)
-            return lambda values: _at(node(values), index)
+            return lambda values: at(node(values), index)
         raise ExpressionError("expression_subscript", token.column, token.text)
 
 
 def _picked(node: _Node, name: str) -> _Node:
-    return lambda values: _pick(node(values), name)
+    return lambda values: pick(node(values), name)
 
 
 def _join(operator: str, left: _Node, right: _Node) -> _Node:
@@ -524,7 +364,7 @@ def _join(operator: str, left: _Node, right: _Node) -> _Node:
         return lambda values: left(values) and right(values)
     if operator == "or":
         return lambda values: left(values) or right(values)
-    if operator in _ARITHMETIC:
-        compute = _ARITHMETIC[operator]
+    if operator in ARITHMETIC:
+        compute = ARITHMETIC[operator]
         return lambda values: compute(left(values), right(values))
-    return lambda values: _compare(left(values), right(values), operator)
+    return lambda values: compare(left(values), right(values), operator)

@@ -22,7 +22,8 @@ import jmespath
 import msgspec
 
 from proxy.core.model import Api, Budget, Caller, FieldTest, Match, Outbound, Rule, RuleSet
-from proxy.core.pattern import MAX_REGEX_INPUT, input_limit, normal_escapes
+from proxy.core.pattern import normal_escapes
+from proxy.core.regex import MAX_REGEX_INPUT, input_limit
 from proxy.core.text import say
 
 HOST_SUFFIX = ".spendgate.local"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.core.pattern import Effort, PatternError, covers
+from proxy.core.pattern import Effort, covers
+from proxy.core.regex import PatternError
 
 Path = tuple[str | int, ...]
 Plain = Mapping[str, Any]

@@ -33,7 +33,8 @@ from proxy.core.model import (
     TimeOfDay,
     TokenPrices,
 )
-from proxy.core.pattern import PatternError, compile_host, compile_path, compile_regex
+from proxy.core.pattern import compile_host, compile_path
+from proxy.core.regex import PatternError, compile_regex
 from proxy.core.rules_checks import Path, Plain, Problem, nearest, rule_name, unknown
 
 CATALOG_CURRENCY = "USD"

@@ -113,7 +113,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
             return _no_rule(method=exchange.method, target=f"{host}:{port}")
         if authority.is_private(host):
             return _no_rule(text="private_destination", target=host)
-        api, rule = _observed(host, port, scheme)
+        api, rule = _observed(host, port, scheme, rules.currency)
         return Call(
             api, rule, who.caller if isinstance(who, Identified) else ANONYMOUS, outbound, True, who.header, True
         )
@@ -123,7 +123,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
             return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
         if rules.unknown is not Policy.OBSERVE:
             return _no_rule(speaks, method=exchange.method, target=f"{api.name} {path}")
-        _, rule_found = _observed(api.name, port, scheme)
+        _, rule_found = _observed(api.name, port, scheme, rules.currency)
         return Call(api, rule_found, who.caller, outbound, forward, who.header, True)
     return Call(api, rule_found, who.caller, outbound, forward, who.header)
 
@@ -145,13 +145,13 @@ def _bad(rules: RuleSet, code: str, speaks: Speaks = Speaks.PROBLEM, status: int
 
 
 @lru_cache(maxsize=1024)
-def _observed(name: str, port: int, scheme: str) -> tuple[Api, Rule]:
+def _observed(name: str, port: int, scheme: str, currency: str) -> tuple[Api, Rule]:
     """Stand-ins for a destination that no rule names: forwarded as it is, recorded as unpriced."""
     rule = Rule(
         id=f"{name}/observed",
         api=name,
         match=Match(),
-        price=Price(currency="USD"),
+        price=Price(currency=currency),
         priority=Priority.OPTIONAL,
         estimate=EstimateMode.WORST_CASE,
         on_exhausted=OnExhausted.FINISH,

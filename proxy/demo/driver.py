@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -180,6 +181,8 @@ def perform(frame: Frame, *, fast: bool) -> int:
     stage = Stage(frame)
     try:
         return asyncio.run(_perform(frame, stage, fast=fast))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     except Unexpected as error:
         frame.fail("demo.failed", what=error, code=Exit.FOUND)
     finally:
@@ -187,6 +190,10 @@ def perform(frame: Frame, *, fast: bool) -> int:
 
 
 async def _perform(frame: Frame, stage: Stage, *, fast: bool) -> int:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Nothing may stay behind: the proxy and its store have to be stopped first.
+        loop.add_signal_handler(number, task.cancel if task is not None else loop.stop)
     stage.open()
     prices = Prices(
         models={story.MODEL: ModelPrice(Decimal(10_000), Decimal(10_000), Decimal(50_000))},

@@ -382,7 +382,7 @@ def ledger_entry(plan: Plan, admitted: Admitted, bill: Bill, status: int | None,
         *(money.plain(cost.original), cost.original_currency),
         *(money.plain(cost.fx_rate) if cost.fx_rate is not None else "", cost.fx_date or ""),
         money.format_decimal(estimate.atoms.get(ask.currency, 0), ask.currency),
-        *(ask.estimate.model or "", _encode(bill.usage).decode(), _encode(terms).decode()),
+        *(ask.estimate.model or "", _encode(dict(bill.usage)).decode(), _encode(terms).decode()),
         *(plan.charged(charges), bill.note or ""),
     ]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +39,30 @@ def test_the_demonstration_spends_all_and_shows_every_refusal(
     for reason in ("no_rule", "budget_insufficient", "budget_busy", "budget_restricted", "budget_stopped"):
         assert len(re.findall(rf"(402|403|503) {reason}", done.stdout)) >= 1
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopping_it_half_way_leaves_nothing_behind(number: signal.Signals) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "demo"],
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "no_rule" in line:
+                break
+        process.send_signal(number)
+        said = process.stdout.read()
+        assert process.wait(20) in (128 + signal.SIGTERM, 128 + signal.SIGINT), said
+        process.stdout.close()
+        assert "Traceback" not in said
+        assert list(Path(folder).iterdir()) == []
 
 
 def test_the_plot_adds_up() -> None:

@@ -223,3 +223,31 @@ def test_the_openai_sdk_needs_no_code_change(proxy: RunningProxy, spendgate: Spe
     done = spendgate("run", *where(proxy), "--", sys.executable, "-c", program)
     assert done.stdout == "5\n", done.stderr
     assert "1 call cost " in done.stderr
+
+
+def test_a_caller_pays_with_its_virtual_key(rules: str, tmp_path: Path, spendgate: Spendgate) -> None:
+    (tmp_path / "rules.yaml").write_text(f"{rules}callers:\n  - {{name: batch, key_env: BATCH_KEY}}\n")
+    program = (
+        "import os, urllib.request as u\n"
+        "url = os.environ['OPENAI_BASE_URL'] + '/models'\n"
+        "key = {'Authorization': 'Bearer ' + os.environ['OPENAI_API_KEY']}\n"
+        "print(u.urlopen(u.Request(url, headers=key)).status)\n"
+    )
+    given = ("--data", "data", "--listen", f"127.0.0.1:{free_port()}")
+    done = spendgate(
+        "run",
+        *given,
+        "--caller",
+        "batch",
+        "--",
+        sys.executable,
+        "-c",
+        program,
+        BATCH_KEY="virtual",
+        OPENAI_API_KEY="real",
+    )
+    assert done.stdout == "200\n", done.stderr
+    assert done.stderr.splitlines()[0] == "spendgate: 1 call cost 0 KRW"
+    done = spendgate("run", *given, "--", "true", BATCH_KEY="virtual")
+    assert done.returncode == 125
+    assert "--caller (batch)" in done.stderr

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from functools import lru_cache
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.pattern import DIRS, GLOBSTAR, PatternError, compile_host, compile_path, compile_regex, covers
+from proxy.core.pattern import DIRS, GLOBSTAR, compile_host, compile_path, covers
 from proxy.core.pattern import parse_path_glob as parse
+from proxy.core.regex import PatternError, compile_regex
 
 
 def reference(glob: str, path: str) -> bool:
@@ -21,7 +22,7 @@ def reference(glob: str, path: str) -> bool:
     for star, literal in parsed.pairs:
         tokens += ["<" + star, *literal]
 
-    @lru_cache(maxsize=None)
+    @cache
     def fits(token: int, at: int) -> bool:
         if token == len(tokens):
             return at == len(path)

@@ -80,8 +80,9 @@ def test_the_embedded_store_is_its_owners_alone(backend: Backend, folder: Folder
         assert stat.S_IMODE(proxy.data.stat().st_mode) & 0o077 == 0
         with connected(f"unix://{socket_path}") as store:
             assert int(store.config_get("port")["port"]) == 0
+        eventually(lambda: "Ctrl-C" in proxy.logs(), "the start page")
         page = proxy.logs()
-        for part in (proxy.url, "monthly", "redis-cli -s", "curl", "OPENAI_BASE_URL", "HTTP_PROXY"):
+        for part in (proxy.url, "monthly", f"redis-cli -s {socket_path}", "curl -i", "API_BASE_URL=", "HTTP_PROXY="):
             assert part in page, page
 
 
