@@ -9,9 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from proxy import rules_file
+from proxy import rules_file, rules_schema
 
+PRICE_KEYS = rules_schema.known_keys(("apis", 0, "prices", 0))
+API_KEYS = rules_schema.known_keys(("apis", 0))
 RULES = "version: 1\napis: [{name: a, upstream: 'https://a.example.com', prices: [{per_request: 1}]}]\n"
 
 
@@ -146,3 +150,72 @@ def test_collected_numbers_as_prices(material: Path) -> None:
             exact = expected.removeprefix("accept as ").split(" ")[0]
             assert loaded.rules is not None, (case["id"], value)
             assert loaded.rules.apis[0].rules[0].price.per_request == Decimal(exact)
+
+
+EXAMPLE = (Path(__file__).parent / "rules" / "example.yaml").read_text(encoding="utf-8")
+ODD = [
+    "",
+    "~",
+    "{}",
+    "[]",
+    "-1",
+    "true",
+    "'",
+    '"',
+    "{",
+    "[",
+    ":",
+    "- ",
+    "\n",
+    "\t",
+    "&a ",
+    "*a",
+    "!t ",
+    "é",
+    "\x85",
+    "$",
+    "${X}",
+]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 30), st.sampled_from(ODD)), min_size=1, max_size=4)
+)
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_file_gives_mistakes_and_never_a_stack_trace(damage: list[tuple[int, int, str]]) -> None:
+    text = EXAMPLE
+    for at, length, put in damage:
+        text = text[:at] + put + text[at + length :]
+    loaded = rules_file.load_text(text, "rules.yaml", {"OPENAI_API_KEY": "hidden", "SPENDGATE_KEY_BATCH": "hidden"})
+    assert (loaded.rules is None) == bool(loaded.mistakes)
+    for mistake in (*loaded.mistakes, *loaded.warnings):
+        assert mistake.render("en")
+        assert mistake.render("ko")
+        assert "hidden" not in mistake.render("en")
+
+
+VALUES = st.recursive(
+    st.sampled_from(
+        [None, True, False, 0, -1, 1, "", "x", "~(", "1", "2xx", "month", "10s", "${A}", "USD", "https://a"]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["name", "limit", "price", "count", "per", "x", "api", "free"]), inner, max_size=3
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(PRICE_KEYS), VALUES, max_size=4),
+    st.dictionaries(st.sampled_from(API_KEYS), VALUES, max_size=3),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_value_under_any_key_is_taken_or_refused(price: dict[str, object], api: dict[str, object]) -> None:
+    whole = {"name": "a", "upstream": "https://a.example.com", "prices": [{"per_request": 1, **price}], **api}
+    document = json.dumps({"version": 1, "apis": [whole, {**whole, "name": "b"}]})
+    loaded = rules_file.load_text(document, env={"A": "a"})
+    assert (loaded.rules is None) == bool(loaded.mistakes)
+    assert all(mistake.render("ko") for mistake in loaded.mistakes)

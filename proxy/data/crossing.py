@@ -37,7 +37,7 @@ class Crossing:
                 outbound.host,
                 outbound.port,
                 timeout_s=call.api.connect_timeout_s,
-                allow_private=not call.observed,
+                allow_private=call.named,
             )
         except UpstreamTimeout as error:
             return self._failed(Reason.UPSTREAM_TIMEOUT, 504, error)

@@ -49,6 +49,7 @@ class Call:
     forward: bool  # came as to a forward proxy
     key_header: str | None  # header that carried the caller's virtual key; never forwarded
     observed: bool = False
+    named: bool = True  # rules.yaml names its destination; what it does not name must not lead into the private network
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,8 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         if authority.is_private(host):
             return _no_rule(text="private_destination", target=host)
         api, rule = _observed(host, port, scheme, rules.currency)
-        return Call(
-            api, rule, who.caller if isinstance(who, Identified) else ANONYMOUS, outbound, True, who.header, True
-        )
+        caller = who.caller if isinstance(who, Identified) else ANONYMOUS
+        return Call(api, rule, caller, outbound, True, who.header, observed=True, named=False)
     rule_found = match.match(api, outbound)
     if rule_found is None:
         if scheme == "connect":
@@ -124,7 +124,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         if rules.unknown is not Policy.OBSERVE:
             return _no_rule(speaks, method=exchange.method, target=f"{api.name} {path}")
         _, rule_found = _observed(api.name, port, scheme, rules.currency)
-        return Call(api, rule_found, who.caller, outbound, forward, who.header, True)
+        return Call(api, rule_found, who.caller, outbound, forward, who.header, observed=True)
     return Call(api, rule_found, who.caller, outbound, forward, who.header)
 
 

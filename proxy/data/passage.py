@@ -101,7 +101,7 @@ class Passage:
         call, exchange = self._charge.call, self._exchange
         api, outbound = call.api, call.outbound
         if call.forward:
-            origin = Origin(outbound.scheme, outbound.host, outbound.port, allow_private=not call.observed)
+            origin = Origin(outbound.scheme, outbound.host, outbound.port, allow_private=call.named)
             path = outbound.path
         else:
             origin = Origin(api.scheme, api.host, api.port)
