@@ -1,4 +1,4 @@
-# Two stages: the first builds a virtual environment from hashed pins, the second gets only that. tools/docker_steps.py runs
+# Two stages: the first builds a virtual environment from hashed pins, the second gets only that. .make/docker_steps.py runs
 # the same steps without Docker; a test keeps both working.
 #
 #   docker build -t spendgate .
@@ -9,9 +9,9 @@
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock .make/build.lock ./
 RUN python -m venv /opt/build \
- && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
+ && /opt/build/bin/pip install --require-hashes --only-binary :all: -r build.lock
 RUN python -m venv --without-pip /opt/spendgate \
  && /opt/build/bin/pip --python /opt/spendgate/bin/python install --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./

@@ -1,5 +1,5 @@
 # Everything a person or a CI machine does with this project. A fresh Debian or Ubuntu with Python 3.11+ and make is
-# enough: each target installs what it needs, in .venv (pinned and hashed by the requirements*.lock files) or by apt.
+# enough: each target installs what it needs, in .venv (pinned and hashed by requirements.lock and .make/*.lock) or by apt.
 #
 # Variables: ARGS      more arguments for `run`, `demo` and the benches, e.g. make run ARGS="--log-format json"
 #            TESTS     what `make test` runs, e.g. make test TESTS=tests/core
@@ -28,22 +28,22 @@ help: ## list the targets
 # --- environment: each stamp is made again only when what it was made from has changed ------------------------------
 
 $(BIN)/python:
-	@PYTHON="$(PYTHON)" tools/make-venv .venv
+	@PYTHON="$(PYTHON)" .make/make-venv .venv
 
-.venv/.installed: requirements.lock requirements-build.lock pyproject.toml tools/make-venv | $(BIN)/python
-	@PYTHON="$(PYTHON)" tools/make-venv .venv
+.venv/.installed: requirements.lock .make/build.lock pyproject.toml .make/make-venv | $(BIN)/python
+	@PYTHON="$(PYTHON)" .make/make-venv .venv
 	@echo "Installing spendgate into .venv (once) ..."
-	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --require-hashes -r requirements.lock -r .make/build.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: requirements-dev.lock .venv/.installed
+.venv/.dev: .make/dev.lock .venv/.installed
 	@echo "Installing the test tools into .venv (once) ..."
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --require-hashes -r .make/dev.lock
 	@touch $@
 
-.venv/.system: tools/system-packages | $(BIN)/python
-	@tools/system-packages redis-server curl node npm
+.venv/.system: .make/system-packages | $(BIN)/python
+	@.make/system-packages redis-server curl node npm
 	@touch $@
 
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json .venv/.system
@@ -83,7 +83,7 @@ docker-lint: .venv/.dev ## lint the Dockerfile
 	@$(BIN)/hadolint Dockerfile
 
 docker-steps: .venv/.installed ## run the Dockerfile's steps by hand, in a folder of their own
-	@$(BIN)/python tools/docker_steps.py $(ARGS)
+	@$(BIN)/python .make/docker_steps.py $(ARGS)
 
 # --- pins -------------------------------------------------------------------------------------------------------------
 # The dev lock is resolved first; the two smaller ones are cut out of it, so that all three agree. `hatchling` builds the
@@ -92,17 +92,17 @@ docker-steps: .venv/.installed ## run the Dockerfile's steps by hand, in a folde
 COMPILE = UV_SYSTEM_CERTS=1 UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
           --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock: .venv/.dev ## pin every dependency anew: requirements*.lock
+lock: .venv/.dev ## pin every dependency anew: requirements.lock, .make/*.lock
 	@$(PIP) install uv
 	@printf 'hatchling>=1.27\neditables>=0.5\n' > .venv/build.in
-	@$(COMPILE) --upgrade pyproject.toml --group dev .venv/build.in -o requirements-dev.lock
-	@$(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
-	@$(COMPILE) .venv/build.in -c requirements-dev.lock -o requirements-build.lock
+	@$(COMPILE) --upgrade pyproject.toml --group dev .venv/build.in -o .make/dev.lock
+	@$(COMPILE) pyproject.toml -c .make/dev.lock -o requirements.lock
+	@$(COMPILE) .venv/build.in -c .make/dev.lock -o .make/build.lock
 
 # --- measurements -----------------------------------------------------------------------------------------------------
 
 bench: .venv/.installed ## requests a second and CPU a request, beside nginx, nginx + Lua + Redis and hardcap
-	@tools/system-packages nginx nginx-lua wrk taskset
+	@.make/system-packages nginx nginx-lua wrk taskset
 	@$(BIN)/python bench/throughput.py $(ARGS)
 
 bench-overshoot: .venv/.installed ## 128 streams a budget through three proxies: overspend and usable share
@@ -116,4 +116,4 @@ bench-memory: .venv/.installed ## 1 GiB up and down: memory; CPU for one streame
 
 clean: ## remove what was installed and built here (never .spendgate: it holds the counters)
 	@rm -rf .venv dist bench/.cache bench/results tests/node/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find proxy tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find proxy tests bench .make -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -187,7 +187,7 @@ def workspace() -> Iterator[Path]:
 def tool(name: str) -> str:
     found = shutil.which(name, path=SBIN)
     if found is None:
-        raise BenchError(f"{name} is not installed; `make bench` installs it, or: tools/system-packages {name}")
+        raise BenchError(f"{name} is not installed; `make bench` installs it, or: .make/system-packages {name}")
     return found
 
 

@@ -28,7 +28,7 @@ MAX_NAME = 64
 
 def wrong(key: str, value: object = None, **more: str) -> PydanticCustomError:
     """The error that becomes the sentence `rules.<key>`; `value` is shown, shortened."""
-    return PydanticCustomError(key, "{got}", {"got": show(value), **more})  # type: ignore[arg-type]
+    return PydanticCustomError(key, "{got}", {"got": show(value), **more})
 
 
 def show(value: object) -> str:
@@ -332,5 +332,5 @@ class Many:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        many = handler(schema["schema"])  # type: ignore[typeddict-item]
+        many = handler(schema["schema"])
         return {"anyOf": [many["items"], {**many, "minItems": 1}]}

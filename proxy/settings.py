@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from proxy.core.text import say
+
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_RULES = "rules.yaml"
@@ -19,13 +21,18 @@ DEFAULT_DRAIN_S = 20.0
 
 
 class SettingsError(ValueError):
-    """A flag or variable has an unusable value. `name` is the flag or variable, `remedy` says what would be right."""
+    """A flag or variable has an unusable value. `name` is the flag or variable, `remedy()` says what would be right."""
 
-    def __init__(self, name: str, value: str, remedy: str) -> None:
-        super().__init__(f"{name}={value!r}: {remedy}")
+    def __init__(self, name: str, value: str, key: str, **values: object) -> None:
         self.name = name
         self.value = value
-        self.remedy = remedy
+        self._key = key
+        self._values = values
+        super().__init__(f"{name}={value!r}: {self.remedy('en')}")
+
+    def remedy(self, lang: str) -> str:
+        """One sentence for a person, in "en" or "ko"."""
+        return say(f"settings.{self._key}", lang, **self._values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,9 @@ def address(name: str, text: str) -> Address:
         parts = urlsplit(f"//{text}")
         port = parts.port
     except ValueError:
-        raise SettingsError(
-            name, text, "use HOST:PORT with a port from 0 to 65535, for example 127.0.0.1:8080"
-        ) from None
+        raise SettingsError(name, text, "port") from None
     if port is None or parts.username is not None or parts.path or parts.query:
-        raise SettingsError(name, text, "use HOST:PORT, for example 127.0.0.1:8080")
+        raise SettingsError(name, text, "address")
     return Address(parts.hostname or "127.0.0.1", port)
 
 
@@ -106,13 +111,13 @@ def _number(name: str, text: str, low: float, high: float) -> float:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise SettingsError(name, text, f"use a number from {low:g} to {high:g}")
+        raise SettingsError(name, text, "number", low=f"{low:g}", high=f"{high:g}")
     return value
 
 
 def _one_of(name: str, text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
-        raise SettingsError(name, text, f"use one of {', '.join(allowed)}")
+        raise SettingsError(name, text, "one_of", allowed=", ".join(allowed))
     return text
 
 
@@ -132,13 +137,13 @@ def load(env: Mapping[str, str] | None = None, **flags: object) -> Settings:
     redis_name, redis_url = pick("redis", "SPENDGATE_REDIS", "REDIS_URL")
     if redis_url and urlsplit(redis_url).scheme not in ("redis", "rediss", "unix"):
         shown = redis_url.split("@")[-1]
-        raise SettingsError(redis_name, shown, "use redis://, rediss:// or unix://")
+        raise SettingsError(redis_name, shown, "redis")
     tcp_name, tcp_port = pick("store_tcp_port", "SPENDGATE_STORE_TCP_PORT")
     _, rules = pick("rules", "SPENDGATE_RULES", default=DEFAULT_RULES)
     _, data = pick("data", "SPENDGATE_DATA", default=str(default_data(env)))
     tenant_name, tenant = pick("tenant", "SPENDGATE_TENANT", default="main")
     if not tenant.replace("-", "").replace("_", "").isalnum():
-        raise SettingsError(tenant_name, tenant, "use letters, digits, - and _")
+        raise SettingsError(tenant_name, tenant, "tenant")
     return Settings(
         rules=Path(rules),
         listen=address(*pick("listen", "SPENDGATE_LISTEN", default=DEFAULT_LISTEN)),

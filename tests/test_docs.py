@@ -237,7 +237,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 def test_serves_options_variables_and_defaults_are_those_of_the_settings(capfd: pytest.CaptureFixture[str]) -> None:
     rows = re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (`SPENDGATE_[^|]+) \| ([^|]+) \|$", read("docs/cli.md"), re.MULTILINE)
     assert {option for option, _, _ in rows} | {"--lang", "--help"} == options_of("serve", capfd)
-    plain = settings.load({"HOME": "/home/you"})
+    plain = settings.load({"HOME": "/srv/you"})
     for option, variables, default in rows:
         field = {"redis": "redis_url", "lease": "lease_s", "drain": "drain_s"}.get(
             option[2:], option[2:].replace("-", "_")
@@ -245,7 +245,7 @@ def test_serves_options_variables_and_defaults_are_those_of_the_settings(capfd: 
         value = getattr(plain, field)
         shown = default.strip().strip("`")
         if field == "data":
-            assert str(value) == "/home/you/.local/share/spendgate"
+            assert str(value) == "/srv/you/.local/share/spendgate"
             assert "~/.local/share/spendgate" in shown
         elif value is None:
             assert shown in {"the embedded store", "none: Unix socket only"}
@@ -259,7 +259,7 @@ def test_serves_options_variables_and_defaults_are_those_of_the_settings(capfd: 
                 "listen": "h:1",
                 "admin": "h:1",
             }.get(field, "7")
-            changed = getattr(settings.load({"HOME": "/home/you", variable: sample}), field)
+            changed = getattr(settings.load({"HOME": "/srv/you", variable: sample}), field)
             assert changed != value, variable
 
 

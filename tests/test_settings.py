@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from proxy import settings
+from proxy.core.text import LANGUAGES
 from proxy.settings import Address, SettingsError
 
 
 def test_nothing_given_means_loopback_and_the_home_folder() -> None:
-    found = settings.load({"HOME": "/home/somebody"})
+    found = settings.load({"HOME": "/srv/data"})
     assert found.listen == Address("127.0.0.1", 8080)
     assert found.admin == Address("127.0.0.1", 8081)
-    assert found.data == Path("/home/somebody/.local/share/spendgate")
+    assert found.data == Path("/srv/data/.local/share/spendgate")
     assert found.redis_url is None
 
 
@@ -54,7 +55,10 @@ def test_an_unusable_value_is_named_with_its_remedy(env: dict[str, str], name: s
     with pytest.raises(SettingsError) as caught:
         settings.load(env)
     assert caught.value.name == name
-    assert caught.value.remedy
+    remedies = {language: caught.value.remedy(language) for language in LANGUAGES}
+    assert len(set(remedies.values())) == len(LANGUAGES)
+    assert not [text for text in remedies.values() if "{" in text or not text.endswith(".")]
+    assert remedies["en"] in str(caught.value)
 
 
 def test_a_bad_redis_url_is_shown_without_its_password() -> None:

@@ -62,7 +62,7 @@ class Frame:
         try:
             return settings.load(self.environ, lang=self.lang, **flags)
         except settings.SettingsError as error:
-            self.fail("error.setting", name=error.name, value=error.value, remedy=error.remedy)
+            self.fail("error.setting", name=error.name, value=error.value, remedy=error.remedy(self.lang))
 
     def colours(self, stream: TextIO | None = None) -> bool:
         return colours(self.environ, stream or sys.stdout)

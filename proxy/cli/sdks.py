@@ -82,15 +82,9 @@ def variables(rules: RuleSet, root: str, environ: Mapping[str, str], caller: Cal
 
 
 def allows_tunnel(api: Api) -> bool:
-    """Whether a rule prices a CONNECT to this API on purpose: it names the method, or a price per connection.
-
-    A rule without `match` fits a tunnel too, but was hardly meant to sell all of its calls as one.
-    """
+    """Whether a rule prices a CONNECT to this API, so that the proxy lets it pass."""
     tunnel = Outbound(method="CONNECT", scheme="connect", host=api.host, port=api.port, path="")
-    rule = match.match(api, tunnel)
-    if rule is None:
-        return False
-    return "CONNECT" in (rule.match.methods or ()) or rule.price.per_connection is not None
+    return match.match(api, tunnel) is not None
 
 
 def _serves(api: Api, host: str) -> bool:

@@ -73,13 +73,31 @@ def _watch(frame: Frame, settings: Settings, *, as_json: bool) -> None:
         while True:
             click.echo(json.dumps(take(frame, settings), ensure_ascii=False))
             time.sleep(EVERY_S)
+    console = _console(frame)
+    if not sys.stdout.isatty():
+        while True:
+            console.print(page(frame, take(frame, settings)))
+            time.sleep(EVERY_S)
     from rich.live import Live
 
-    console = _console(frame)
-    with Live(console=console, auto_refresh=False, screen=sys.stdout.isatty()) as live:
+    with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            live.update(page(frame, take(frame, settings)), refresh=True)
+            live.update(_screen(frame, console, page(frame, take(frame, settings))), refresh=True)
             time.sleep(EVERY_S)
+
+
+def _screen(frame: Frame, console: Console, content: RenderableType) -> RenderableType:
+    """The page with a last line that says how fresh it is; what does not fit is cut, and the line says so."""
+    from rich.console import Group
+    from rich.segment import SegmentLines
+
+    lines = console.render_lines(content, pad=False)
+    room = max(1, console.height - 1)
+    over = len(lines) - room
+    last = _grey(frame.say("status.as_of", time=time.strftime("%H:%M:%S")))
+    if over > 0:
+        last = _grey(frame.say("status.more", count=over))
+    return Group(SegmentLines(lines[:room], new_lines=True), last)
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -30,3 +30,15 @@ def next_reservation(*, needed_atoms: int, reserved_atoms: int) -> Grow | None:
         return None
     step = -(-needed_atoms * STEP_NUMERATOR // STEP_DENOMINATOR)
     return Grow(total_atoms=needed_atoms + step, least_atoms=needed_atoms)
+
+
+def second_try(grow: Grow, *, reserved_atoms: int, free_atoms: int | None) -> int | None:
+    """The total to ask for when `grow.total_atoms` was refused, or None: the money does not reach for the need.
+
+    free_atoms: what the budget that refused has left beside all reservations; None: not known in this currency. All of
+    it is taken at once, so that a stream asks twice at the end of a budget and not twice a token.
+    """
+    if free_atoms is None:
+        return grow.least_atoms
+    total = min(grow.total_atoms, reserved_atoms + free_atoms)
+    return total if total >= grow.least_atoms else None

@@ -178,8 +178,8 @@ def normal_path(path: str) -> str | None:
 def match(api: Api, outbound: Outbound) -> Rule | None:
     """The first rule of the API that the call fits, or None.
 
-    Of a tunnel ("connect") nothing is seen but host and port: rules that look at paths, headers, bodies or answers
-    never match one.
+    Of a tunnel ("connect") nothing is seen but host and port, and any number of calls passes through it: rules that
+    look at paths, headers, bodies or answers never match one, nor do rules that were not made for tunnels.
     """
     tunnel = outbound.scheme == "connect"
     path: str | None = None
@@ -209,7 +209,9 @@ def match(api: Api, outbound: Outbound) -> Rule | None:
 
 
 def _unseen_in_tunnel(rule: Rule) -> bool:
-    wanted = rule.match
+    wanted, price = rule.match, rule.price
+    if price.per_connection is None and price.per_kb is None and "CONNECT" not in (wanted.methods or ()):
+        return True  # a price for each call, or none at all, was hardly meant to cover all calls of a tunnel
     return bool(rule.needs_body or rule.needs_response or wanted.paths or wanted.headers or wanted.query or wanted.json)
 
 

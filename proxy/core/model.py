@@ -3,6 +3,9 @@
 Everything here is a frozen value: rules as compiled, one call as seen, what it may cost, what it did cost,
 and the answer of the one question asked of Redis. No behaviour beyond trivial accessors, no clock, no I/O.
 
+Rules are frozen dataclasses. What is made anew for every call is a frozen `msgspec.Struct`, which takes a tenth of the
+time to make; change one with `msgspec.structs.replace`.
+
 Units: ``*_atoms`` are integers (see core/money.py), ``*_ms`` are Unix milliseconds, ``*_s`` are seconds,
 ``*_bp`` are basis points (7000 = 70 %).
 """
@@ -15,6 +18,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 
 class Priority(StrEnum):
@@ -78,8 +83,7 @@ class Policy(StrEnum):
 # --- the call ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(msgspec.Struct, frozen=True, gc=False):
     """One call that a program wants to make, whichever way it came in.
 
     host: lower-case name of the API (the upstream's in reverse mode), no port. path: as received, percent-encoded,
@@ -361,8 +365,7 @@ class RuleSet:
 # --- money of one call --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True, gc=False):
     """One line of the sum, in the price's own currency: amount = quantity * unit_price."""
 
     name: str  # "input_tokens", "per_request", "vat", ...
@@ -371,8 +374,7 @@ class Term:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """An exact amount in the price's currency, and what it counts for in atoms of each currency asked for."""
 
     original: Decimal
@@ -383,16 +385,14 @@ class Cost:
     terms: tuple[Term, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaStep:
+class QuotaStep(msgspec.Struct, frozen=True, gc=False):
     """Estimate that holds when a call's first unit has this position (0-based) or later."""
 
     from_position: int  # in thousandths of a unit
     cost: Cost
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True, gc=False):
     """A per-period counter that a free tier or tiers need. The admission script draws the call's position from it."""
 
     name: str  # rule id
@@ -401,26 +401,26 @@ class Quota:
     steps: tuple[QuotaStep, ...]  # ascending; the script reserves the cost of the last step reached
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """What a call may cost at most (worst case) or very probably (learned), rounded up."""
 
     cost: Cost
     basis: str  # "free" | "exact" | "worst_case" | "learned"
     model: str | None = None
-    usage: Mapping[str, int] = field(default_factory=dict)  # assumed, e.g. {"input_tokens": 120, "output_tokens": 64}
+    usage: Mapping[str, int] = msgspec.field(
+        default_factory=dict
+    )  # assumed, e.g. {"input_tokens": 120, "output_tokens": 64}
     quota: Quota | None = None
     bounded: bool = False  # the request bounds its own answer: a stream of it never needs more than this
     problem: str | None = None  # "unpriced_model" when the catalogue has no price: nothing is reserved but counted
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the meter learned from one exchange. Token counts follow the catalogue's names (input_tokens, ...)."""
 
     status: int | None = None  # None: no response head arrived
     model: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = msgspec.field(default_factory=dict)
     reported_cost: Decimal | None = None  # the provider's own figure in USD (OpenRouter, x-ai, Perplexity), if any
     found: bool = False  # a usage block was seen
     complete: bool = True  # False: the answer was cut before its end
@@ -435,8 +435,7 @@ class Usage:
     detail: str | None = None  # why no usage was found, for the log
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(msgspec.Struct, frozen=True, gc=False):
     """The actual price of a finished call."""
 
     cost: Cost
@@ -449,8 +448,7 @@ class Bill:
 # --- the one question, and its answer ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """Everything the admission script needs. `budgets` is the chain, `estimate` is rounded up."""
 
     id: str
@@ -468,8 +466,7 @@ class Ask:
     free: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(msgspec.Struct, frozen=True, gc=False):
     """One budget as the script saw it, after its decision."""
 
     budget: str
@@ -481,8 +478,7 @@ class Level:
     resets_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """Permission to call once. Must be settled or voided exactly once; a lease guards it meanwhile."""
 
     ask: Ask
@@ -494,8 +490,7 @@ class Admitted:
     crossed: tuple[tuple[str, int], ...] = ()  # (budget, threshold bp) newly crossed
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True, gc=False):
     """A refusal: a value, never an exception. status is the HTTP status."""
 
     reason: Reason
@@ -504,11 +499,10 @@ class Denied:
     estimate_atoms: int | None = None
     retry_after_s: int | None = None
     should_retry: bool = False
-    detail: Mapping[str, str] = field(default_factory=dict)  # placeholders of the sentence
+    detail: Mapping[str, str] = msgspec.field(default_factory=dict)  # placeholders of the sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """Answer of the settlement script. done False: somebody settled this id before; nothing was changed.
 
     pending: the store is away; the settlement is kept in memory and written when it is back.

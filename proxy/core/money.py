@@ -58,9 +58,13 @@ def from_atoms(atoms: int, currency: str) -> Decimal:
     return Decimal(atoms).scaleb(-exponent(currency), context=_WIDE)
 
 
+@lru_cache(maxsize=4096)  # one call says the same amount in its ledger entry, its headers and every budget
 def format_decimal(atoms: int, currency: str) -> str:
     """A plain decimal number without exponent and without idle zeros: "1500.25", "0", "-0.000001"."""
-    return plain(from_atoms(atoms, currency))
+    digits = exponent(currency)
+    whole, part = divmod(abs(atoms), 10**digits)
+    sign = "-" if atoms < 0 else ""
+    return f"{sign}{whole}.{part:0{digits}d}".rstrip("0") if part else f"{sign}{whole}"
 
 
 def format_text(atoms: int, currency: str) -> str:

@@ -210,8 +210,8 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
     for step in extractor.root:
         if at is members and step in _WRAPPERS:
             continue  # taken off already
-        at = at.get(step) if isinstance(at, Mapping) else None
-    if not isinstance(at, Mapping):
+        at = at.get(step) if isinstance(at, dict) else None
+    if not isinstance(at, dict):
         return None
     counts: dict[str, int] = {}
     for path, key, required in extractor.mappings:
@@ -232,14 +232,14 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
 def _follow(path: Sequence[Any], at: Any) -> Any:
     for step in path:
         if isinstance(step, str):
-            at = at.get(step) if isinstance(at, Mapping) else None
+            at = at.get(step) if isinstance(at, dict) else None
         elif isinstance(at, list):
             name, fits = step
             at = next(
                 (
                     item
                     for item in at
-                    if isinstance(item, Mapping) and isinstance(item.get(name), str) and fits(item[name])
+                    if isinstance(item, dict) and isinstance(item.get(name), str) and fits(item[name])
                 ),
                 None,
             )
@@ -266,10 +266,10 @@ def reported_cost(usage: Any) -> Decimal | None:
 
     With a key of one's own behind OpenRouter (is_byok), its own fee and what it passed on to that key come together.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     cost = usage.get("cost")
-    if isinstance(cost, Mapping):
+    if isinstance(cost, dict):
         cost = cost.get("total_cost")
     elif cost is None:
         ticks = usage.get("cost_in_usd_ticks")
@@ -279,7 +279,7 @@ def reported_cost(usage: Any) -> Decimal | None:
         return None
     amount = Decimal(cost)
     details = usage.get("cost_details")
-    if usage.get("is_byok") is True and isinstance(details, Mapping):
+    if usage.get("is_byok") is True and isinstance(details, dict):
         passed_on = details.get("upstream_inference_cost")
         if isinstance(passed_on, int | Decimal) and not isinstance(passed_on, bool):
             amount += passed_on

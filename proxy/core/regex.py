@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import re._parser as sre_parser  # type: ignore[import-not-found]
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -199,7 +199,11 @@ class _RegexCheck:
             elif name == "RANGE":
                 found |= set(range(argument[0], min(argument[1], _OTHER) + 1)) if argument[0] < _OTHER else {_OTHER}
             else:
-                test = {"DIGIT": str.isdigit, "SPACE": str.isspace, "WORD": lambda c: c.isalnum() or c == "_"}
+                test: dict[str, Callable[[str], bool]] = {
+                    "DIGIT": str.isdigit,
+                    "SPACE": str.isspace,
+                    "WORD": lambda c: c.isalnum() or c == "_",
+                }
                 kind = str(argument).removeprefix("CATEGORY_")
                 inside = {c for c in range(128) if test[kind.removeprefix("NOT_")](chr(c))}
                 found |= (set(range(128)) - inside if kind.startswith("NOT_") else inside) | {_OTHER}

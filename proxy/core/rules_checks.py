@@ -179,11 +179,15 @@ def _may_price_tunnel(price: Plain) -> bool:
     tests = price["match"] or {}
     seen = not any(tests.get(kind) for kind in _NOT_IN_TUNNEL)
     method = tests.get("method")
-    return seen and (not method or "CONNECT" in method) and price["catalog"] is None and price["tokens"] is None
+    meant = "CONNECT" in method if method else price["per_connection"] is not None or price["per_kb"] is not None
+    return seen and meant and price["catalog"] is None and price["tokens"] is None
 
 
 def _prices_every_tunnel(price: Plain) -> bool:
     return _may_price_tunnel(price) and not price["per_unit"]
+
+
+_NO_TESTS: Plain = dict.fromkeys(("method", "host", "path", "header", "query", "json"))
 
 
 def _takes_all(earlier: Plain | None, later: Plain | None, effort: Effort) -> bool:
@@ -191,7 +195,7 @@ def _takes_all(earlier: Plain | None, later: Plain | None, effort: Effort) -> bo
     if earlier is None:
         return True
     if later is None:
-        return all(not test for test in earlier.values())
+        return _takes_all(earlier, _NO_TESTS, effort)
     return (
         (not earlier["method"] or (bool(later["method"]) and set(later["method"]) <= set(earlier["method"])))
         and _hosts_cover(earlier["host"], later["host"])

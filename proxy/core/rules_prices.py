@@ -15,6 +15,7 @@ from typing import Any
 import jmespath
 
 from proxy.core import expression
+from proxy.core.arithmetic import FUNCTIONS
 from proxy.core.model import (
     EstimateMode,
     FieldTest,
@@ -222,7 +223,7 @@ class RuleCompiler:
         return tuple(out)
 
     def expression_wrong(self, at: Path, error: expression.ExpressionError) -> None:
-        known = expression.FUNCTIONS if error.key == "expression_call" else expression.ROOTS
+        known = FUNCTIONS if error.key == "expression_call" else expression.ROOTS
         names = error.key in ("expression_call", "expression_root")
         meant = nearest(error.found, known) if names else None
         hint = "did_you_mean" if meant else "known_are" if names else f"{error.key}_hint"

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from proxy.core import catalog, expression, money, quota
 from proxy.core.demand import Demand
-from proxy.core.model import Outbound, Price, Rule, Term, TimeOfDay, TokenPrices, Usage
+from proxy.core.model import Outbound, PerUnit, Price, Rule, Term, TimeOfDay, TokenPrices, Usage
 
 _ZERO, _ONE, _KB, _MILLION = Decimal(0), Decimal(1), Decimal(1024), Decimal(1_000_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ def _units_before(price: Price, outbound: Outbound, parts: Parts) -> None:
     units = _ZERO
     for item in price.per_unit:
         count: Decimal | expression.ExpressionFailed | None = None
-        if item.program.known_before:
+        if item.program.known_before and not _unread(item, outbound, values):
             count = expression.evaluate(item.program, values)
         if not isinstance(count, Decimal):
             parts.exact = False
@@ -91,6 +91,9 @@ def fixed_after(rule: Rule, outbound: Outbound, usage: Usage) -> Parts:
             if item.program.needs_response and usage.response is None:
                 parts.failed = "the answer could not be read"
                 return parts
+            if _unread(item, outbound, values):
+                parts.failed = "the request could not be read"
+                return parts
             count = expression.evaluate(item.program, values)
             if isinstance(count, expression.ExpressionFailed):
                 parts.failed = count.reason
@@ -107,6 +110,11 @@ def fixed_after(rule: Rule, outbound: Outbound, usage: Usage) -> Parts:
     if price.per_connection is not None:
         _add(parts.terms, "per_connection", _ONE, price.per_connection)
     return parts
+
+
+def _unread(item: PerUnit, outbound: Outbound, values: Mapping[str, Any]) -> bool:
+    """A body was sent that the count needs and nobody can read (compressed, too large, no JSON): zero is a guess."""
+    return item.program.needs_request and values["request"] is None and outbound.body != b""
 
 
 def _add(terms: list[Term], name: str, quantity: Decimal, unit_price: Decimal) -> None:

@@ -7,12 +7,12 @@ and how is the business of passage.py (requests) and crossing.py (tunnels).
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from decimal import Decimal
 
 import structlog
+from msgspec.structs import replace
 
-from proxy.core import growth, money, price
+from proxy.core import growth, money, price, shortfall
 from proxy.core.model import Admitted, Bill, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
 from proxy.data.inbound import Call
 from proxy.state.gate import Gate
@@ -55,33 +55,51 @@ class Charge:
         needed = price.running(
             self._rules, self.call.rule, self.call.outbound, ticket.ask.estimate, usage, ticket.now_ms, ahead
         )
-        wanted = growth.next_reservation(needed_atoms=needed, reserved_atoms=ticket.reserved.get(currency, 0))
+        reserved = ticket.reserved.get(currency, 0)
+        wanted = growth.next_reservation(needed_atoms=needed, reserved_atoms=reserved)
         if wanted is None:
             return True
-        for total in (wanted.total_atoms, wanted.least_atoms):
-            grown = await self._gate.extend(ticket, price.in_proportion(ticket.reserved, currency, total))
-            if not isinstance(grown, Denied):
-                self.ticket = grown
-                return True
-            if grown.reason is Reason.STORE_UNAVAILABLE:
-                return True
-        return False
+        grown = await self._grow(wanted.total_atoms)
+        if not isinstance(grown, Denied) or grown.reason is Reason.STORE_UNAVAILABLE:
+            return True
+        level = grown.level
+        known = level is not None and level.currency == currency
+        free = level.limit_atoms - level.spent_atoms - level.reserved_atoms if level is not None and known else None
+        total = growth.second_try(wanted, reserved_atoms=reserved, free_atoms=free)
+        if total is None:
+            return False
+        grown = await self._grow(total)
+        return not isinstance(grown, Denied) or grown.reason is Reason.STORE_UNAVAILABLE
 
-    async def settle(self, usage: Usage) -> None:
-        """Charge the call for `usage`, once. The first bill stands: a repetition says the same again."""
+    async def _grow(self, total_atoms: int) -> Admitted | Denied:
+        ticket = self.ticket
+        totals = price.in_proportion(ticket.reserved, self._rules.currency, total_atoms)
+        grown = await self._gate.extend(ticket, totals)
+        if not isinstance(grown, Denied):
+            self.ticket = grown
+        return grown
+
+    async def settle(self, usage: Usage, unseen: int | None = None) -> None:
+        """Charge the call for `usage`, once. The first bill stands: a repetition says the same again.
+
+        unseen: we ended the stream early, and its API may have produced so many output tokens more.
+        """
         if self._settled is not None:
             return
         if self.bill is None:
-            self.bill = self._make_bill(usage)
+            self.bill = self._make_bill(usage, unseen)
         learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
         # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
         self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn)
 
-    def _make_bill(self, usage: Usage) -> Bill:
-        call, ticket = self.call, self.ticket
-        bill = price.actual(
-            self._rules, call.rule, call.outbound, ticket.ask.estimate, usage, ticket.position, ticket.now_ms
-        )
+    def _make_bill(self, usage: Usage, unseen: int | None) -> Bill:
+        call, ticket, rules = self.call, self.ticket, self._rules
+        estimate, position, now_ms = ticket.ask.estimate, ticket.position, ticket.now_ms
+        if unseen is None:
+            bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms)
+        else:
+            held = ticket.reserved.get(rules.currency, 0)
+            bill = shortfall.truncated(rules, call.rule, call.outbound, estimate, usage, held, unseen, position, now_ms)
         if call.observed:
             bill = replace(bill, state=State.UNPRICED, note="no_rule")
         if bill.state in (State.UNPRICED, State.ESTIMATED):

@@ -13,10 +13,11 @@ import itertools
 import os
 
 import structlog
+from msgspec.structs import replace
 
-from proxy.core import denial, match, price
+from proxy.core import denial, match, price, shortfall
 from proxy.core.http1 import Field
-from proxy.core.model import Ask, Budget, Denied, Estimate, EstimateMode, Reason, RuleSet, Speaks
+from proxy.core.model import Admitted, Ask, Budget, Denied, Estimate, EstimateMode, Reason, RuleSet, Speaks
 from proxy.core.text import say
 from proxy.data import inbound
 from proxy.data.charge import Charge
@@ -29,6 +30,9 @@ from proxy.state.gate import Gate
 
 log = structlog.get_logger()
 
+# The estimate does not fit in what is left, whatever the calls in flight release.
+_DOES_NOT_FIT = (Reason.BUDGET_INSUFFICIENT, Reason.BUDGET_STOPPED)
+_ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"  # what passes here; TRACE does not
 _REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431: Reason.HEAD_TOO_LARGE}
 
 
@@ -61,6 +65,9 @@ class Page:
         rules, now_ms = self.rules, self.gate.now_ms()
         exchange.id = self._ids.new(now_ms)
 
+        if inbound.ends_here(exchange):
+            await exchange.respond(200, [(b"Allow", _ALLOW), (b"X-Spendgate-Request-Id", exchange.id.encode())])
+            return
         call = await inbound.read(rules, exchange)  # 400 401 403 407
         if isinstance(call, Refused):
             await self._refuse(exchange, rules, call.denied, call.speaks)
@@ -68,7 +75,7 @@ class Page:
         estimate = self._estimate(rules, call, now_ms)
         ask = _question(exchange.id, now_ms, rules, call, estimate)
 
-        ticket = await self.gate.admit(ask)  # 402 429 503
+        ticket = await self._admit(rules, call, ask)  # 402 429 503
         if isinstance(ticket, Denied):
             await self._refuse(exchange, rules, ticket, call.api.speaks, call, ask.budgets)
             return
@@ -87,9 +94,19 @@ class Page:
         estimate = price.estimate(rules, call.rule, call.outbound, now_ms)
         if call.rule.estimate is EstimateMode.LEARNED and estimate.basis == "worst_case":
             learned = self.gate.learned(call.rule.id, estimate.model)
-            if learned is not None:
+            if learned is not None and learned < estimate.cost.atoms[rules.currency]:
                 return price.estimate(rules, call.rule, call.outbound, now_ms, learned)
         return estimate
+
+    async def _admit(self, rules: RuleSet, call: Call, ask: Ask) -> Admitted | Denied:
+        """The one question; asked again for less where a stream that may be cut short can begin with what is left."""
+        ticket = await self.gate.admit(ask)
+        if isinstance(ticket, Denied) and ticket.reason in _DOES_NOT_FIT:
+            for less in shortfall.lesser(rules, call.rule, call.outbound, ask.estimate, ticket.level, ask.at_ms):
+                ticket = await self.gate.admit(replace(ask, estimate=less))
+                if not isinstance(ticket, Denied) or ticket.reason not in _DOES_NOT_FIT:
+                    break
+        return ticket
 
     async def _refuse(
         self,

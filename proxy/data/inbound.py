@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.core import authority, match
-from proxy.core.headers import wants_websocket
+from proxy.core.headers import max_forwards, wants_websocket
 from proxy.core.identify import ANONYMOUS, Identified, recognise
 from proxy.core.model import (
     Api,
@@ -60,9 +60,13 @@ class Refused:
     speaks: Speaks = Speaks.PROBLEM
 
 
-@lru_cache(maxsize=64)
 def _looks_into_bodies(api: Api) -> bool:
     return any(rule.needs_body for rule in api.rules)
+
+
+def ends_here(exchange: Exchange) -> bool:
+    """Whether the request asks its last allowed stop, the proxy itself, to answer (RFC 9110 §7.6.2)."""
+    return exchange.method == "OPTIONS" and max_forwards(exchange.method, exchange.headers)[0] == 0
 
 
 async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
@@ -111,7 +115,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
 
     if api is None:
         if rules.unknown is not Policy.OBSERVE:
-            return _no_rule(method=exchange.method, target=f"{host}:{port}")
+            return _no_rule(method=exchange.method, target=_shown(scheme, host, port, path))
         if authority.is_private(host):
             return _no_rule(text="private_destination", target=host)
         api, rule = _observed(host, port, scheme, rules.currency)
@@ -122,7 +126,8 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         if scheme == "connect":
             return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
         if rules.unknown is not Policy.OBSERVE:
-            return _no_rule(speaks, method=exchange.method, target=f"{api.name} {path}")
+            shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
+            return _no_rule(speaks, method=exchange.method, target=shown)
         _, rule_found = _observed(api.name, port, scheme, rules.currency)
         return Call(api, rule_found, who.caller, outbound, forward, who.header, observed=True)
     return Call(api, rule_found, who.caller, outbound, forward, who.header)
@@ -133,6 +138,12 @@ def _host_header(headers: tuple[tuple[str, str], ...]) -> str | None:
         if name == "host":
             return value
     return None
+
+
+def _shown(scheme: str, host: str, port: int, path: str) -> str:
+    """A destination of the forward proxy as a person knows it: without the port that goes without saying."""
+    name = f"[{host}]" if ":" in host else host
+    return f"{name}{path}" if authority.DEFAULT_PORTS.get(scheme) == port else f"{name}:{port}{path}"
 
 
 def _no_rule(speaks: Speaks = Speaks.PROBLEM, **detail: str) -> Refused:

@@ -24,7 +24,8 @@ from proxy.data.upstream import Attempt, Origin, Pool, UpstreamAnswer, UpstreamE
 
 log = structlog.get_logger()
 
-# Output tokens that an API may produce between a piece of a stream and the moment it notices that nobody listens.
+# Output tokens that an API may produce between a piece of a stream and the moment it notices that nobody listens. The
+# reservation is kept ahead by them and by the largest piece so far; a stream that is cut short is billed for them too.
 LOOKAHEAD_TOKENS = 4
 
 _COST = b"X-Spendgate-Cost"
@@ -39,6 +40,7 @@ class Passage:
         "_complete",
         "_exchange",
         "_growing",
+        "_largest_piece",
         "_meter",
         "_pool",
         "_rules",
@@ -57,6 +59,7 @@ class Passage:
         by_tokens = prices.tokens is not None or prices.catalog is not None
         self._growing = by_tokens and not charge.ticket.ask.estimate.bounded
         self._tokens_checked = 0
+        self._largest_piece = 0  # output tokens
         self._meter = Meter(charge.call.rule, charge.call.outbound, count_tokens=by_tokens)
 
     async def run(self) -> Denied | None:
@@ -120,7 +123,7 @@ class Passage:
         head = headers.request_head(
             outbound.method,
             path,
-            exchange.headers,
+            headers.max_forwards(outbound.method, exchange.headers)[1],
             host=_host(origin),
             length=length,
             minor=exchange.minor,
@@ -197,13 +200,14 @@ class Passage:
         seen = usage.tokens_seen
         if seen == self._tokens_checked:
             return True
+        self._largest_piece = max(self._largest_piece, seen - self._tokens_checked)
         self._tokens_checked = seen
-        return await self._charge.keep_ahead(usage, LOOKAHEAD_TOKENS)
+        return await self._charge.keep_ahead(usage, self._largest_piece + LOOKAHEAD_TOKENS)
 
     async def _truncate(self, answer: UpstreamAnswer, rest: bytes) -> None:
         """End a stream early in the API's own way. `rest` completes the event that was on its way."""
         answer.close()
-        await self.settle()
+        await self._charge.settle(self._usage(), unseen=self._largest_piece + LOOKAHEAD_TOKENS)
         await self._exchange.write(rest + truncation(self._meter, self._charge.call.outbound))
         await self._exchange.finish()
 

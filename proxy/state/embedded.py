@@ -46,6 +46,7 @@ WATCH_EVERY_S: Final = 0.25
 _left_running: list[subprocess.Popen[bytes]] = []  # children that others use; kept until this process ends
 
 _SOCKET_PATH_MAX: Final = 100  # bytes; the system's limit is 108 with the final zero
+_SHORT_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108 - only a private folder is made in them
 
 
 class EmbeddedUnavailable(Exception):
@@ -295,6 +296,9 @@ class Embedded:
             time.sleep(0.01)
         if self._process is not None:
             self._process.wait(STOPPED_WITHIN_S)
+        if self.socket.parent != self.folder:
+            with contextlib.suppress(OSError):
+                self.socket.parent.rmdir()
         log.info("store.stopped", pid=self.pid)
 
     # --- files
@@ -303,15 +307,20 @@ class Embedded:
         path = self.folder / "valkey.sock"
         if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
             return path
-        # Too long for the system: a short private folder stands in, told in embedded.json.
-        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
-        short = Path(tempfile.gettempdir()) / f"spendgate-{os.getuid()}-{name}"
-        with contextlib.suppress(FileExistsError):
-            short.mkdir(mode=0o700)
-        found = short.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            short = Path(tempfile.mkdtemp(prefix="spendgate-"))
-        return short / "valkey.sock"
+        # Too long for the system: a private folder of a shorter name stands in, told in embedded.json.
+        name = f"spendgate-{os.getuid()}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
+        for base in (tempfile.gettempdir(), f"/run/user/{os.getuid()}", *_SHORT_FOLDERS):
+            short = Path(base) / name
+            if len(os.fsencode(short / "valkey.sock")) > _SOCKET_PATH_MAX:
+                continue
+            with contextlib.suppress(OSError):  # not there, or not ours to write in: the next one
+                if not _is_private(short):
+                    short = Path(tempfile.mkdtemp(prefix="spendgate-", dir=base))
+                return short / "valkey.sock"
+        raise EmbeddedUnavailable(
+            f"the path of {self.folder} is too long for a socket, and no temporary folder can stand in: "
+            "choose a data folder with a shorter path"
+        )
 
     def _password(self) -> str:
         path = self.folder / "password"
@@ -357,6 +366,14 @@ class Embedded:
             lines = (self.folder / "valkey.log").read_text("utf-8", "replace").strip().splitlines()
             return lines[-1] if lines else ""
         return ""
+
+
+def _is_private(folder: Path) -> bool:
+    """Make the folder if it is not there; whether nobody else can look into it or has put it there. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _quoted(text: str) -> str:

@@ -18,10 +18,11 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason, Settled
 from proxy.core.windows import local_day, window_at

@@ -74,9 +74,9 @@ def test_https_goes_through_the_proxy_only_where_a_tunnel_has_a_price() -> None:
     without = variables(rule_set(api("x", "https://x.example.com")), ROOT, {})
     assert without.variables["HTTP_PROXY"] == without.variables["http_proxy"] == ROOT
     assert "HTTPS_PROXY" not in without.variables
-    tunnel = api("x", "https://x.example.com", "{match: {method: CONNECT}, per_connection: 1}")
-    changed = variables(rule_set(tunnel), ROOT, {}).variables
-    assert changed["HTTPS_PROXY"] == changed["https_proxy"] == ROOT
+    for price in ("{match: {method: CONNECT}, per_connection: 1}", "{match: {method: CONNECT}, free: true}"):
+        changed = variables(rule_set(api("x", "https://x.example.com", price)), ROOT, {}).variables
+        assert changed["HTTPS_PROXY"] == changed["https_proxy"] == ROOT
 
 
 @pytest.mark.parametrize(

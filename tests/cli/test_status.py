@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
 import urllib.error
 import urllib.request
 from decimal import Decimal
@@ -12,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Spendgate
-from tests.harness import RunningProxy, free_port, running_proxy
+from tests.harness import ROOT, RunningProxy, free_port, running_proxy
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
 STATUS_FIELDS = {
@@ -192,3 +198,74 @@ def test_a_store_that_is_away_is_its_own_exit_code(name: str, rules: str, tmp_pa
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stdout + done.stderr
+
+
+# --- kept on the screen -----------------------------------------------------------------------------------------------
+
+
+def watched(spent: RunningProxy, rows: int, until: bytes) -> tuple[bytes, int]:
+    """What `status --watch` draws on a terminal of 80 columns until these words come, and how it ends on Ctrl-C."""
+    ours, its = os.openpty()
+    termios.tcsetwinsize(ours, (rows, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "status", "--watch", "--lang", "en", *where(spent)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    drawn = b""
+    try:
+        while until not in drawn:
+            assert select.select([ours], [], [], 30)[0], drawn
+            drawn += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                more = os.read(ours, 65536)
+            except OSError:  # how Linux tells that the other side has closed
+                break
+            drawn += more
+        return drawn, process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_watched_status_is_drawn_on_a_screen_of_its_own_until_ctrl_c(spent: RunningProxy) -> None:
+    drawn, code = watched(spent, 24, b"Ctrl-C ends")
+    assert code == 130
+    assert b"tiny" in drawn
+    assert b"Store" in drawn
+    assert drawn.index(b"\x1b[?1049h") < drawn.index(b"Budgets") < drawn.rindex(b"\x1b[?1049l")
+    assert drawn.rstrip().endswith(b"\x1b[?25h"), "the cursor is back, and nothing is said after it"
+
+
+def test_what_does_not_fit_on_a_small_screen_is_told(spent: RunningProxy) -> None:
+    drawn, code = watched(spent, 8, b"Enlarge the window")
+    assert code == 130
+    first = drawn.split(b"Enlarge the window")[0]
+    assert first.count(b"\n") <= 8
+    assert b"Store" not in first
+
+
+def test_a_watched_status_in_a_pipe_is_a_page_a_second(spent: RunningProxy) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "status", "--watch", "--lang", "en", *where(spent)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    pages = 0
+    for line in process.stdout:
+        pages += b"Budgets" in line
+        if pages == 2:
+            break
+    process.send_signal(signal.SIGINT)
+    assert b"\x1b" not in process.communicate(timeout=10)[0]
+    assert process.returncode == 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.core import catalog, price
@@ -143,4 +143,4 @@ def settle(row: dict[str, Any], rules: RuleSet, rule: Rule, chunk: int = 0) -> t
 
 
 def with_usage(usage: Usage, **changes: Any) -> Usage:
-    return dataclasses.replace(usage, **changes)
+    return msgspec.structs.replace(usage, **changes)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from proxy.core.model import (
     Outbound,
     Period,
     PeriodUnit,
+    PerKb,
     Policy,
     Price,
     Priority,
@@ -222,8 +224,8 @@ def test_methods_and_hosts() -> None:
     assert chosen(call("HEAD"), *rules) == "a/get"
     assert chosen(call("POST"), *rules) == "a/rest"
     assert chosen(call("PUT"), *rules) is None
-    assert chosen(replace(call("PUT"), host="x.a.example.com"), *rules) == "a/sub"
-    assert chosen(replace(call("PUT"), host="b17.example.com"), *rules) == "a/sub"
+    assert chosen(msgspec.structs.replace(call("PUT"), host="x.a.example.com"), *rules) == "a/sub"
+    assert chosen(msgspec.structs.replace(call("PUT"), host="b17.example.com"), *rules) == "a/sub"
 
 
 def equals(name: str, *texts: str) -> FieldTest:
@@ -347,6 +349,40 @@ def test_of_a_tunnel_nothing_is_seen_inside() -> None:
     )
     assert chosen(tunnel, *rules) == "a/tunnel"
     assert chosen(tunnel, *rules[:4]) is None
+
+
+ONE = Decimal(1)
+NAMED = Match(methods=frozenset({"CONNECT", "GET"}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "price", "sold"),
+    [
+        (Match(), Price("KRW", per_request=ONE), False),
+        (Match(), Price("KRW", free=True), False),
+        (Match(), Price("KRW", per_second=ONE), False),
+        (Match(hosts=(compile_host("a.example.com"),)), Price("KRW", per_request=ONE), False),
+        (Match(), Price("KRW", per_connection=ONE), True),
+        (Match(), Price("KRW", per_kb=PerKb(ONE, ONE)), True),
+        (NAMED, Price("KRW", per_request=ONE), True),
+        (NAMED, Price("KRW", per_second=ONE), True),
+        (NAMED, Price("KRW", free=True), True),
+    ],
+)
+def test_a_tunnel_is_sold_only_by_a_rule_that_means_tunnels(wanted: Match, price: Price, sold: bool) -> None:
+    """Many calls pass through one tunnel: a price for each call, or none, must not cover them all by accident."""
+    tunnel = Outbound("CONNECT", "connect", "a.example.com", 443, "")
+    assert chosen(tunnel, rule("a/1", wanted, price=price)) == ("a/1" if sold else None)
+    assert chosen(call(), rule("a/1", wanted, price=price)) == "a/1"
+
+
+def test_why_a_rule_does_not_sell_a_tunnel_is_told() -> None:
+    tunnel = Outbound("CONNECT", "connect", "a.example.com", 443, "")
+    (_, why), (_, inside) = match.explain(api("a", rule("a/1"), rule("a/2", paths("/x"))), tunnel)
+    assert why == inside
+    assert why is not None
+    assert "CONNECT" in why
+    assert "per_connection" in why
 
 
 def test_reasons_are_sentences_in_both_languages() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal as D
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,14 +130,14 @@ def test_basis_of_an_estimate(parts: dict[str, object], basis: str) -> None:
 def test_a_count_over_the_answer_is_estimated_at_its_cap_and_settled_at_its_value() -> None:
     chosen = krw(per_unit=(units("response.parts", "9.9", "40"),))
     assert price.estimate(RULES, chosen, CALL, AT_MS).cost.original == D(396)
-    told = dataclasses.replace(DONE, response={"parts": 3})
+    told = msgspec.structs.replace(DONE, response={"parts": 3})
     assert bill(chosen, told).cost.original == D("29.7")
 
 
 @pytest.mark.parametrize("answer", [None, {"parts": "many"}, {"parts": -1}])
 def test_a_count_that_fails_leaves_the_estimate_standing(answer: object) -> None:
     chosen = krw(per_unit=(units("response.parts", "9.9", "40"),))
-    result = bill(chosen, dataclasses.replace(DONE, response=answer))
+    result = bill(chosen, msgspec.structs.replace(DONE, response=answer))
     assert (result.state, result.note) == (State.ESTIMATED, "expression_failed")
     assert result.cost.original == D(396)
 
@@ -245,7 +246,7 @@ def stepped(mode: str, of: str, free: int | None = None) -> Rule:
 
 
 def with_n(count: int) -> Outbound:
-    return dataclasses.replace(CALL, body=js({"n": count}))
+    return msgspec.structs.replace(CALL, body=js({"n": count}))
 
 
 def reference(mode: str, quantity: int, free: int = 0) -> D:
@@ -406,7 +407,7 @@ def test_ends_of_a_catalogue_call(usage: Usage, state: State, note: str | None, 
 
 def test_an_unknown_model_is_unpriced_and_reserves_nothing() -> None:
     chosen = catalog_rule("openai")
-    call = dataclasses.replace(CHAT, body=js({"model": "nobody-knows", "messages": []}))
+    call = msgspec.structs.replace(CHAT, body=js({"model": "nobody-knows", "messages": []}))
     estimate = price.estimate(RULES, chosen, call, AT_MS)
     assert (estimate.problem, estimate.cost.atoms) == ("unpriced_model", {"KRW": 0})
     result = price.actual(RULES, chosen, call, estimate, used(model="nobody-knows"), None, AT_MS)
@@ -415,7 +416,7 @@ def test_an_unknown_model_is_unpriced_and_reserves_nothing() -> None:
 
 def test_a_model_that_only_the_answer_names_is_priced_by_it() -> None:
     chosen = catalog_rule("openai")
-    call = dataclasses.replace(CHAT, body=js({"messages": []}))
+    call = msgspec.structs.replace(CHAT, body=js({"messages": []}))
     estimate = price.estimate(RULES, chosen, call, AT_MS)
     assert estimate.problem == "unpriced_model"
     result = price.actual(RULES, chosen, call, estimate, used(), None, AT_MS)
@@ -435,7 +436,7 @@ def test_a_model_that_only_the_answer_names_is_priced_by_it() -> None:
     ],
 )
 def test_endpoints_of_a_catalogue_provider(method: str, path: str, state: State, note: str | None) -> None:
-    call = dataclasses.replace(CHAT, method=method, path=path)
+    call = msgspec.structs.replace(CHAT, method=method, path=path)
     result = bill(catalog_rule("openai"), Usage(status=200, sent=True), call)
     assert (result.state, result.note) == (state, note)
     if state is not State.ESTIMATED:
@@ -443,7 +444,9 @@ def test_endpoints_of_a_catalogue_provider(method: str, path: str, state: State,
 
 
 def test_a_model_that_is_given_away_is_settled_at_nothing() -> None:
-    call = dataclasses.replace(CHAT, path="/api/v1/chat/completions", body=js({"model": "deepseek/deepseek-r1:free"}))
+    call = msgspec.structs.replace(
+        CHAT, path="/api/v1/chat/completions", body=js({"model": "deepseek/deepseek-r1:free"})
+    )
     chosen = catalog_rule("openrouter")
     estimate = price.estimate(RULES, chosen, call, AT_MS)
     assert (estimate.basis, estimate.problem) == ("free", None)

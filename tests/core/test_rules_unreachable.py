@@ -27,6 +27,7 @@ PRICES = st.sampled_from(
         {"per_request": 1},
         {"free": True},
         {"per_connection": 1},
+        {"per_kb": {"up": 1, "down": 1}},
         {"tokens": {"input": 1}},
         {"per_unit": {"price": 1, "count": "request.n"}},
     ]
@@ -93,7 +94,8 @@ PAID: dict[str, Any] = {"per_request": 1}
         ({"json": {"model": "x"}}, {"json": {"model": ["x", "y"]}}, False),
         ({"header": {"X-A": {"present": True}}}, {"header": {"x-a": "1"}}, True),
         ({"path": "/**"}, {"method": "POST"}, True),
-        ({"path": "/**"}, {}, False),  # a tunnel has no path: the later rule may be for tunnels
+        ({"path": "/**"}, {}, True),
+        ({"path": "/**"}, {"method": ["GET", "CONNECT"]}, False),  # a tunnel has no path: the later rule is for tunnels
     ],
 )
 def test_what_is_found(earlier: dict[str, Any], later: dict[str, Any], found: bool) -> None:
@@ -102,7 +104,9 @@ def test_what_is_found(earlier: dict[str, Any], later: dict[str, Any], found: bo
 
 def test_a_rule_for_tunnels_after_one_that_cannot_price_them() -> None:
     assert lost(({}, {"tokens": {"input": 1}}), ({}, {"per_connection": 5})) == []
-    assert lost(({}, PAID), ({}, {"per_connection": 5})) == ["apis[0].prices[1]"]
+    assert lost(({}, PAID), ({}, {"per_connection": 5})) == []
+    assert lost(({}, PAID), ({"method": "CONNECT"}, PAID)) == []
+    assert lost(({}, {"per_kb": {"up": 1}}), ({}, {"per_connection": 5})) == ["apis[0].prices[1]"]
 
 
 def test_prices_do_not_matter() -> None:

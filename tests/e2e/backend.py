@@ -158,6 +158,7 @@ class Backend:
         self.answer: Answer = answer_chat
         self.requests: list[Seen] = []
         self.connections = 0
+        self.begun = Signal("a request's head at the upstream")
         self._tls = tls
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
@@ -183,6 +184,7 @@ class Backend:
     def reset(self) -> None:
         self.answer = answer_chat
         self.requests.clear()
+        self.begun = Signal("a request's head at the upstream")
 
     def wait_requests(self, count: int, timeout: float = PATIENCE_S) -> list[Seen]:
         """The first `count` requests, as soon as they are there."""
@@ -226,6 +228,7 @@ class Backend:
         method, target, version = start.decode("latin-1").split(" ")
         headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
         seen = Seen(method, target, version, headers, raw)
+        self.begun.set()
         if (seen.get("transfer-encoding") or "").lower() == "chunked":
             while size := int((await reader.readline()).split(b";")[0], 16):
                 seen.body += await reader.readexactly(size)

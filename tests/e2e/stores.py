@@ -80,8 +80,10 @@ class DebianRedis:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-            + ["--requirepass", PASSWORD, "--appendonly", "yes", "--save", ""],
+            [
+                *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                *("--requirepass", PASSWORD, "--appendonly", "yes", "--save", ""),
+            ],
             stdout=subprocess.DEVNULL,
         )
 

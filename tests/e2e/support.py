@@ -20,8 +20,8 @@ MILLION = Decimal(1_000_000)
 # US dollars per million tokens: (input, output). These are the providers' public list prices.
 PRICES = {
     "gpt-4o-mini": (Decimal("0.15"), Decimal("0.6")),
-    "gpt-4o": (Decimal("2.5"), Decimal("10")),
-    "claude-sonnet-4-6": (Decimal("3"), Decimal("15")),
+    "gpt-4o": (Decimal("2.5"), Decimal(10)),
+    "claude-sonnet-4-6": (Decimal(3), Decimal(15)),
 }
 
 T = TypeVar("T")

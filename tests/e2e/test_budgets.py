@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from tests.e2e.backend import Backend, Reply, Seen, Signal
-from tests.e2e.support import InThread, chat_body, entry, eventually, http, request_id_of
 from tests.e2e.stores import PREFIX, budget_key, connected, doctor, embedded_url
+from tests.e2e.support import InThread, chat_body, entry, eventually, http, request_id_of
 from tests.harness import RunningProxy, running_proxy
 
 NAMES = ("climb", "essential", "busy", "held", "small", "percent", "english", "reserve")

@@ -1,4 +1,4 @@
-"""Every recorded exchange of real providers, replayed through a running proxy from a local upstream, costs what it should.
+"""Every recorded exchange of real providers, replayed through a running proxy, costs what it should.
 
 USD rules are replayed by base URL, KRW rules through the forward proxy. The recorded answer's bytes are served as they
 were stored, with their content coding. The truth of a row is its README's: `expected_usd`, at trust `low` the
@@ -231,19 +231,16 @@ def test_the_terms_of_every_entry_add_up(replayed: Result, world: World) -> None
 
 
 def test_the_worst_case_is_never_below_what_a_call_cost(replayed: Result, world: World) -> None:
-    """Strict mode rests on this. Hosted tools are billed beside the tokens, so their calls may cost more."""
+    """Strict mode rests on this. Only what does not name its model beforehand cannot be estimated, and is marked."""
     _, _, ledger = replayed
-    low = [
-        (row_id, entry["estimate"], entry["cost"])
-        for row_id, entry in ledger.items()
-        if Decimal(entry["estimate"]) < Decimal(entry["cost"])
-    ]
-    assert low == []
+    for row_id, entry in ledger.items():
+        if Decimal(entry["estimate"]) < Decimal(entry["cost"]):
+            assert "model" not in json.loads(body_of(world.rows[row_id], "request")), row_id
+            assert entry["estimate"] == "0"
+            assert entry["state"] == "estimated"
 
 
-def test_the_price_command_says_the_same_for_every_row(
-    replayed: Result, world: World, tmp_path: Path
-) -> None:
+def test_the_price_command_says_the_same_for_every_row(replayed: Result, world: World, tmp_path: Path) -> None:
     _, proxy, ledger = replayed
     file = tmp_path / "exchanges.jsonl"
     order = sorted(world.rows)
@@ -279,7 +276,9 @@ def test_one_row_as_a_file_is_priced_by_the_documented_command(world: World, tmp
         '    credentials: {header: Authorization, value: "Bearer ${SURELY_NOT_SET_HERE}"}\n'
         "    prices: [{catalog: openai}]\n"
     )
-    row = next(one for one in world.rows.values() if one["host"] == "api.openai.com" and one["expected_trust"] == "high")
+    row = next(
+        one for one in world.rows.values() if one["host"] == "api.openai.com" and one["expected_trust"] == "high"
+    )
     file = tmp_path / "row.json"
     file.write_text(json.dumps(row, indent=1))
     done = subprocess.run(
@@ -292,6 +291,16 @@ def test_one_row_as_a_file_is_priced_by_the_documented_command(world: World, tmp
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert {"api", "rule", "estimate", "cost", "currency", "original_cost", "original_currency", "state", "terms"} <= set(told)
+    assert {
+        "api",
+        "rule",
+        "estimate",
+        "cost",
+        "currency",
+        "original_cost",
+        "original_currency",
+        "state",
+        "terms",
+    } <= set(told)
     assert Decimal(told["original_cost"]) == Decimal(row["expected_usd"])
     assert Decimal(told["cost"]) == in_ledger(Decimal(row["expected_usd"]), "KRW")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import stat
 from collections.abc import Callable
@@ -155,3 +157,49 @@ def test_redis_over_tcp_is_killed_and_started_again(backend: Backend, folder: Fo
         assert proxy.budget()["spent"] == str(7 * len(proxy.ledger("--last", "100")))
         assert len(proxy.ledger("--last", "100")) == len(backend.requests)
         assert doctor(proxy)[0] == 0
+
+
+def test_a_call_that_outlasts_the_drain_is_cut_and_charged(backend: Backend, folder: Folder) -> None:
+    hung_up = Signal("the upstream call's end")
+
+    async def for_ever(seen: Seen, reply: Reply) -> None:
+        await seen.gone.happens()
+        hung_up.set()
+
+    backend.answer = for_ever
+    place = folder("cut")
+    with running_proxy(RULES.format(url=backend.url), place, "--drain", "0.5") as proxy:
+
+        def call() -> httpx.Response | None:
+            with contextlib.suppress(httpx.HTTPError), http() as client:
+                return client.get(f"{proxy.url}/api/x")
+            return None
+
+        held = InThread(call)
+        backend.wait_requests(1)
+        assert proxy.stop(signal.SIGTERM) == 0
+        hung_up.wait()
+        answer = held.result()
+        assert answer is None or answer.status_code >= 500
+    with running_proxy(proxy.rules, place, data=proxy.data, name="again") as again:
+        (row,) = again.ledger("--last", "5")
+        assert (row["state"], row["cost"]) == ("estimated", "7")
+        assert (again.budget()["spent"], again.budget()["reserved"]) == ("7", "0")
+
+
+def test_a_worker_that_dies_is_replaced(backend: Backend, folder: Folder) -> None:
+    with running_proxy(RULES.format(url=backend.url), folder("workers"), "--workers", "2", "--lease", "2") as proxy:
+
+        def workers() -> set[int]:
+            return {int(one["pid"]) for one in proxy.status()["proxies"] if alive(int(one["pid"]))}
+
+        before = eventually(lambda: found if len(found := workers()) == 2 else None, "two workers")
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        after = eventually(lambda: found if len(found := workers()) == 2 else None, "a new worker", 20)
+        assert victim not in after
+        for _ in range(10):
+            with http() as client:
+                assert client.get(f"{proxy.url}/api/x").status_code == 200
+        assert proxy.stop(signal.SIGTERM) == 0
+        assert not any(alive(pid) for pid in after)

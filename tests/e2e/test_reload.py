@@ -67,8 +67,7 @@ def reloaded_at(proxy: RunningProxy, event: str, after: float, count: int) -> li
 
     def found() -> list[float] | None:
         times = [
-            datetime.fromisoformat(one["timestamp"]).replace(tzinfo=UTC).timestamp()
-            for one in log_events(proxy, event)
+            datetime.fromisoformat(one["timestamp"]).replace(tzinfo=UTC).timestamp() for one in log_events(proxy, event)
         ]
         times = [one for one in times if one >= after - 0.001]
         return times if len(times) >= count else None
@@ -77,9 +76,7 @@ def reloaded_at(proxy: RunningProxy, event: str, after: float, count: int) -> li
 
 
 @pytest.mark.parametrize("by_rename", [False, True], ids=["saved in place", "replaced by rename"])
-def test_every_worker_has_the_new_rules_within_a_second(
-    proxy: RunningProxy, backend: Backend, by_rename: bool
-) -> None:
+def test_every_worker_has_the_new_rules_within_a_second(proxy: RunningProxy, backend: Backend, by_rename: bool) -> None:
     assert fresh(proxy).headers["x-spendgate-cost"].split()[0] == "1"
     saved = save(proxy, RULES.format(url=backend.url, limit=15000, price=2), by_rename)
     times = reloaded_at(proxy, "rules.reloaded", saved, 2)

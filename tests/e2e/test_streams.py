@@ -36,7 +36,10 @@ apis:
     upstream: {url}
     prices:
       - {{name: llm, match: {{method: POST, path: /v1/*}}, catalog: openai}}
-      - {{name: files, match: {{path: /files/*}}, per_kb: {{up: 1, down: 1}}}}
+  - name: files
+    upstream: {url}
+    prices:
+      - {{per_kb: {{up: 1, down: 1}}}}
   - name: cut
     upstream: {url}
     speaks: openai
@@ -257,12 +260,10 @@ def test_a_coding_that_nobody_knows_passes_and_is_charged_at_the_estimate(
 def test_uploads_stream_before_the_client_has_sent_everything(proxy: RunningProxy, backend: Backend) -> None:
     """The second half is only sent once the API has asked for it, so nothing may wait for the whole body."""
     first, second = b"a" * 100_000, b"b" * 100_000
-    head = b"POST /openai/files/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n"
+    head = b"POST /files/x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE_S) as connection:
         connection.sendall(head + first)
-        # The raw upstream shows a request when its body is whole, so its connection is what tells that it began.
-        before = backend.connections
-        eventually(lambda: backend.connections >= before or backend.requests, "the upload's beginning")
+        backend.begun.wait()
         connection.sendall(second)
         answer = b""
         while piece := connection.recv(65536):

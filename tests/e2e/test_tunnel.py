@@ -70,8 +70,10 @@ def secure(folder: Callable[[str], Path]) -> Iterator[tuple[Backend, Path]]:
     key, certificate = place / "key.pem", place / "certificate.pem"
     subject = ("-subj", "/CN=upstream.test", "-addext", "subjectAltName=IP:127.0.0.6")
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-keyout", str(key), "-out", str(certificate), *subject],
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-keyout", str(key), "-out", str(certificate), *subject),
+        ],
         check=True,
         capture_output=True,
     )

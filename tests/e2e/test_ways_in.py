@@ -1,4 +1,4 @@
-"""Reverse by mount and by Host, forward in absolute form: what arrives at the API, byte for byte, and what comes back."""
+"""Reverse by mount and by Host, forward in absolute form: what arrives at the API and what returns, byte for byte."""
 
 from __future__ import annotations
 
@@ -298,10 +298,10 @@ def test_each_call_counts_for_its_callers_budget(proxy: RunningProxy, backend: B
         assert client.get(f"{proxy.url}/maps/x", headers={"X-Spendgate-Key": key}).status_code == 200
     after = spent()
     assert after["monthly"] - before["monthly"] == Decimal("1.5")
-    assert after["caller:batch"] - before["caller:batch"] == Decimal("1")
+    assert after["caller:batch"] - before["caller:batch"] == Decimal(1)
 
 
-# --- what never reaches an API ------------------------------------------------------------------------------------------
+# --- what never reaches an API --------------------------------------------------------------------------------------
 
 
 def test_an_unknown_destination_is_refused_403(proxy: RunningProxy, backend: Backend) -> None:

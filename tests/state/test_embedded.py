@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -174,6 +175,32 @@ def test_a_folder_with_a_long_name_gets_a_short_socket_elsewhere(tmp_path: Path)
         assert other.socket == store.socket
         assert stat.S_IMODE(store.socket.parent.stat().st_mode) == 0o700
         assert ask(store, "PING") is True
+
+
+def test_a_long_temporary_folder_is_passed_over_for_a_shorter_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / ("temporary" * 15)
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    with embedded.open(tmp_path / ("long" * 30)) as store:
+        assert len(os.fsencode(store.socket)) < 108
+        assert stat.S_IMODE(store.socket.parent.stat().st_mode) == 0o700
+        assert ask(store, "PING") is True
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_short_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        folder = tmp_path / ("long" * 30)
+        with embedded.open(folder) as store:
+            usual = store.socket.parent
+        assert not usual.exists()
+        usual.mkdir(mode=0o755)
+        with embedded.open(folder) as store:
+            assert store.socket.parent != usual
+            assert stat.S_IMODE(store.socket.parent.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ async def test_learned_cost_is_the_99th_percentile_of_at_least_twenty(gate: Gate
 
 
 async def test_terms_and_rates_are_kept_as_plain_decimals(gate: Gate, store: Store, keys: Keys) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
     from decimal import Decimal
 
     call = await admitted(gate, 300, monthly())

@@ -22,8 +22,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "‘{command} --help’를 읽어 보세요.",
     },
     "cli.error.setting": {
-        "en": "{name} cannot be “{value}”: {remedy}.",
-        "ko": "{name}에 ‘{value}’ 값은 쓸 수 없습니다: {remedy}.",
+        "en": "{name} cannot be “{value}”. {remedy}",
+        "ko": "{name}에 ‘{value}’ 값은 쓸 수 없습니다. {remedy}",
     },
     "cli.error.unreadable": {"en": "cannot read {path}: {why}.", "ko": "{path} 파일을 읽을 수 없습니다: {why}."},
     "cli.error.unwritable": {"en": "cannot write {path}: {why}.", "ko": "{path} 파일을 쓸 수 없습니다: {why}."},

@@ -23,6 +23,11 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{where}: 아직 아무것도 없습니다. 이 폴더로 프록시를 실행한 적이 없습니다",
     },
     "cli.status.loaded": {"en": "loaded {when}", "ko": "{when}에 읽음"},
+    "cli.status.as_of": {"en": "As of {time}. Ctrl-C ends.", "ko": "{time} 현재. Ctrl-C를 누르면 끝납니다."},
+    "cli.status.more": {
+        "en": "Lines that do not fit here: {count}. Enlarge the window.",
+        "ko": "화면에 다 들어가지 않은 줄이 {count}줄 있습니다. 창을 키워 주세요.",
+    },
     "cli.status.in_flight": {"en": "In flight", "ko": "진행 중"},
     "cli.status.other_rules": {
         "en": "A running proxy has other rules than this file (hash {hash}).",

@@ -668,7 +668,9 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{place} ‘{name}’ 검사를 통과하지 못했습니다.",
     },
     "match.tunnel": {
-        "en": "The rule looks inside calls, and of a tunnel only host and port are seen.",
-        "ko": "호출 내용을 보는 규칙인데, 터널에서는 호스트와 포트만 보입니다.",
+        "en": "Of a tunnel only host and port are seen: a rule for it looks at nothing else, and names the method CONNECT or "
+        "has per_connection or per_kb.",
+        "ko": "터널에서는 호스트와 포트만 보입니다. 터널에 맞는 규칙은 그 밖의 것을 보지 않으며, CONNECT 메서드를 지정하거나 "
+        "per_connection 또는 per_kb 가격을 가져야 합니다.",
     },
 }

@@ -4,7 +4,7 @@ For machines that have no engine, and for the tests. It decides nothing about th
 does what FROM, COPY, ENV, WORKDIR and RUN say, with the image's root moved to a folder of its own and a fresh virtual
 environment in place of the base image's Python. What needs root (accounts, owners) is left out and said.
 
-    python tools/docker_steps.py [--keep FOLDER]
+    python .make/docker_steps.py [--keep FOLDER]
 """
 
 # ruff: noqa: S603 (running the commands that a Dockerfile names is what this is for)
@@ -109,7 +109,7 @@ def follow(step: Instruction, image: Image, folder: Path) -> None:
         case "USER" | "VOLUME" | "EXPOSE" | "STOPSIGNAL" | "LABEL":
             pass  # they say how to run the image; nothing to do here
         case _:
-            raise ValueError(f"tools/docker_steps.py does not know {step.name}")
+            raise ValueError(f".make/docker_steps.py does not know {step.name}")
 
 
 def copy(words: list[str], image: Image, folder: Path) -> None:
