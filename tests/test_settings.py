@@ -20,10 +20,10 @@ def test_nothing_given_means_loopback_and_the_home_folder() -> None:
 
 
 def test_a_flag_beats_a_variable_and_a_variable_beats_the_default() -> None:
-    env = {"SPENDGATE_WORKERS": "3", "SPENDGATE_LISTEN": "0.0.0.0:1"}
+    env = {"SPENDGATE_WORKERS": "3", "SPENDGATE_LISTEN": "192.0.2.1:1"}
     found = settings.load(env, workers="2")
     assert found.workers == 2
-    assert found.listen == Address("0.0.0.0", 1)
+    assert found.listen == Address("192.0.2.1", 1)
 
 
 def test_redis_url_is_understood_and_its_own_variable_comes_first() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CURRENCY = "USD"
 MODEL_NAME_CAP = 512  # characters; the name comes from the network, and a longer one is nobody's
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 86_400_000
 _GROQ_WHISPER = frozenset({"whisper-large-v3", "whisper-large-v3-turbo"})
 _GROQ_LEAST_SECONDS = 10
 _ZERO = Decimal(0)
@@ -243,6 +244,31 @@ def _find(provider: str, model: str) -> Entry | None:
             given_away = model.endswith(":free") or info.id.endswith(":free")
             return Entry(provider, info.id, info.context_window, given_away, info, _how_it_varies(info))
     return None
+
+
+def dearest(provider: str, now_ms: int) -> Entry | None:
+    """The provider's dearest model, by a token in and one out: what a call may use that does not show its model."""
+    return _dearest(provider, now_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _dearest(provider: str, day: int) -> Entry | None:
+    home = _providers().get(provider)
+    best: Entry | None = None
+    most = Decimal(0)
+    for info in home.models if home is not None else ():
+        entry = find(provider, info.id)
+        if entry is None:
+            continue
+        rates: dict[str, Decimal] = {}
+        for unit in entry.price(day * _DAY_MS).units:
+            if unit.family == "tokens" and unit.modality in (None, "text"):
+                side = unit.direction or "input"
+                rates[side] = max(rates.get(side, unit.base), unit.base)
+        amount = sum(rates.values(), Decimal(0))
+        if amount > most:
+            best, most = entry, amount
+    return best
 
 
 def _spellings(model: str) -> Iterable[str]:

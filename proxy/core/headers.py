@@ -22,7 +22,7 @@ _OURS = (b"proxy-", b"x-spendgate-")
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
 _REQUEST_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"http2-settings"}
 _RESPONSE_ENDS_HERE = _HOP_BY_HOP | {b"content-length"}
-# Where SDKs put a key. Some send it in another of these than the API's documentation names, and an API that is shown two
+# Where SDKs put a key. Some send it in another of these than the API's documentation names, and an API shown two
 # keys may judge the wrong one: where the real key goes into one of them, the program's go from all of them.
 _KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 # Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last.

@@ -83,6 +83,8 @@ def estimate(rules: RuleSet, rule: Rule, outbound: Outbound, now_ms: int, learne
         return Estimate(_nothing(rules, price), "free")
     model = demand.model_of(outbound, endpoint)
     entry = catalog.find(price.catalog, model) if price.catalog is not None and model else None
+    if price.catalog is not None and not model and endpoint.billing is Billing.USAGE:
+        entry = catalog.dearest(price.catalog, now_ms)  # the body does not show which: it may be any
     if price.catalog is not None and (
         entry is None or _has_no_price(entry, now_ms) or endpoint.billing is Billing.SEPARATE
     ):
@@ -250,7 +252,9 @@ def actual(
         parts = terms.fixed_after(rule, outbound, usage)
         if parts.failed is not None:
             return _stands(rules, estimate, usage, position, "expression_failed")
-        return _billed(rules, rule, parts, counts, position, now_ms, State.SETTLED, None)
+        # A count of nothing may be right, or a field that the rule misspells: said aloud, so that somebody looks.
+        note = "zero_units" if price.per_unit and not any(line.amount for line in parts.terms) else None
+        return _billed(rules, rule, parts, counts, position, now_ms, State.SETTLED, note)
     if not usage.found:
         return _without_usage(rules, rule, outbound, estimate, usage, position, now_ms)
     parts = terms.fixed_after(rule, outbound, usage)

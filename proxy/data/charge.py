@@ -13,11 +13,13 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.core import growth, money, price, shortfall
-from proxy.core.model import Admitted, Bill, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
+from proxy.core.model import Admitted, Bill, Cost, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
 from proxy.data.inbound import Call
 from proxy.state.gate import Gate
 
 log = structlog.get_logger()
+
+FAILED = "settlement_failed"
 
 
 class Charge:
@@ -86,11 +88,22 @@ class Charge:
         """
         if self._settled is not None:
             return
-        if self.bill is None:
-            self.bill = self._make_bill(usage, unseen)
-        learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
-        # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
-        self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn)
+        try:
+            if self.bill is None:
+                self.bill = self._make_bill(usage, unseen)
+            learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
+            # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
+            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn)
+        except Exception:
+            # A mistake of ours must not leave the money held and the call out of the ledger.
+            log.exception("settlement.failed", id=self.ticket.ask.id, rule=self.call.rule.id)
+            self.bill = Bill(self._reserved_cost(), State.ESTIMATED, {}, note=FAILED)
+            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status)
+
+    def _reserved_cost(self) -> Cost:
+        """What the call holds now, as its cost."""
+        cost = self.ticket.ask.estimate.cost
+        return replace(cost, atoms={**cost.atoms, **self.ticket.reserved}, terms=())
 
     def _make_bill(self, usage: Usage, unseen: int | None) -> Bill:
         call, ticket, rules = self.call, self.ticket, self._rules

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from proxy.core import authority, match
+from proxy.core import authority, decode, match
 from proxy.core.headers import max_forwards, wants_websocket
 from proxy.core.identify import ANONYMOUS, Identified, recognise
 from proxy.core.model import (
@@ -33,7 +33,7 @@ from proxy.data.server import Exchange
 
 # A body is read whole before admission only where a rule looks into it, and only up to this size; what is larger
 # streams, is estimated by its size, and matches no rule that asks for a field of it.
-BODY_READ_LIMIT = 8 * 1024 * 1024
+BODY_READ_LIMIT = 20 * 1024 * 1024
 
 HEADER_ENCODING = "latin-1"  # header bytes survive the way to text and back
 
@@ -46,6 +46,7 @@ class Call:
     rule: Rule
     caller: Caller
     outbound: Outbound
+    payload: bytes | None  # the body as it came, where it was read; `outbound.body` is its decoded text
     forward: bool  # came as to a forward proxy
     key_header: str | None  # header that carried the caller's virtual key; never forwarded
     observed: bool = False
@@ -89,7 +90,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         host, port = target.authority.host, target.authority.port or 0
         api = match.destination_forward(rules, scheme, host, port)
     else:
-        found = match.destination_reverse(rules, _host_header(headers), path)
+        found = match.destination_reverse(rules, _header(headers, "host"), path)
         if found is None:
             mounts = ", ".join(f"/{known.mount}" for known in rules.apis) or "-"
             return _no_rule(text="no_mount", target=path, mounts=mounts)
@@ -111,7 +112,9 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         body = await exchange.body.read(BODY_READ_LIMIT)
         if body is not None:
             size = len(body)
-    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, body, size)
+    coding = _header(headers, "content-encoding") if body else None
+    text = body if body is None or coding is None else _readable(body, coding)
+    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, text, size)
 
     if api is None:
         if rules.unknown is not Policy.OBSERVE:
@@ -120,7 +123,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
             return _no_rule(text="private_destination", target=host)
         api, rule = _observed(host, port, scheme, rules.currency)
         caller = who.caller if isinstance(who, Identified) else ANONYMOUS
-        return Call(api, rule, caller, outbound, True, who.header, observed=True, named=False)
+        return Call(api, rule, caller, outbound, body, True, who.header, observed=True, named=False)
     rule_found = match.match(api, outbound)
     if rule_found is None:
         if scheme == "connect":
@@ -129,15 +132,26 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
             shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
             return _no_rule(speaks, method=exchange.method, target=shown)
         _, rule_found = _observed(api.name, port, scheme, rules.currency)
-        return Call(api, rule_found, who.caller, outbound, forward, who.header, observed=True)
-    return Call(api, rule_found, who.caller, outbound, forward, who.header)
+        return Call(api, rule_found, who.caller, outbound, body, forward, who.header, observed=True)
+    return Call(api, rule_found, who.caller, outbound, body, forward, who.header)
 
 
-def _host_header(headers: tuple[tuple[str, str], ...]) -> str | None:
+def _header(headers: tuple[tuple[str, str], ...], wanted: str) -> str | None:
     for name, value in headers:
-        if name == "host":
+        if name == wanted:
             return value
     return None
+
+
+def _readable(body: bytes, coding: str) -> bytes | None:
+    """The text of a compressed body, for rules that look into it. None: it cannot be read, and counts as not read."""
+    if coding.strip().lower() == "identity":
+        return body
+    decoder = decode.decoder(coding, BODY_READ_LIMIT)
+    if decoder is None:
+        return None
+    text = b"".join(decoder.feed(body))
+    return None if decoder.full or decoder.broken else text
 
 
 def _shown(scheme: str, host: str, port: int, path: str) -> str:

@@ -90,7 +90,7 @@ class Passage:
             await self._charge.settle(self._usage())
 
     def _usage(self) -> Usage:
-        body = self._charge.call.outbound.body
+        body = self._charge.call.payload
         return self._meter.finish(
             self._complete,
             bytes_up=len(body) if body is not None else self._exchange.body.received,
@@ -113,8 +113,8 @@ class Passage:
             path = f"{path}?{outbound.query}"
         body: bytes | AsyncIterator[bytes]
         length: int | None
-        if outbound.body is not None:
-            body, length = outbound.body, len(outbound.body)
+        if call.payload is not None:
+            body, length = call.payload, len(call.payload)
         else:
             body, length = exchange.body.chunks(), exchange.body.length
         drop = frozenset((call.key_header.encode("latin-1"),)) if call.key_header else frozenset[bytes]()

@@ -242,7 +242,7 @@ def test_a_watched_status_is_drawn_on_a_screen_of_its_own_until_ctrl_c(spent: Ru
     assert b"tiny" in drawn
     assert b"Store" in drawn
     assert drawn.index(b"\x1b[?1049h") < drawn.index(b"Budgets") < drawn.rindex(b"\x1b[?1049l")
-    assert drawn.rstrip().endswith(b"\x1b[?25h"), "the cursor is back, and nothing is said after it"
+    assert drawn.rstrip().endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is back, and nothing is said after it"
 
 
 def test_what_does_not_fit_on_a_small_screen_is_told(spent: RunningProxy) -> None:

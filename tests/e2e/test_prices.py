@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import brotli
 import httpx
 import pytest
 
@@ -18,6 +21,11 @@ from tests.e2e.backend import Backend, Reply, Seen
 from tests.e2e.stores import doctor
 from tests.e2e.support import entry, request_id_of, terms_sum
 from tests.harness import RunningProxy, running_proxy
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 RULES = """
 version: 1
@@ -111,19 +119,33 @@ def test_a_count_that_cannot_be_worked_out_is_charged_at_the_estimate_and_marked
     assert (row["state"], row["cost"]) == ("estimated", "100")
 
 
-@pytest.mark.parametrize("kind", ["compressed", "larger than is read", "no JSON"])
+@pytest.mark.parametrize("kind", ["compressed in an unknown way", "larger than is read", "no JSON"])
 def test_a_request_that_cannot_be_counted_is_not_free(
     proxy: RunningProxy, backend: Backend, client: httpx.Client, kind: str
 ) -> None:
-    body = json.dumps({"to": ["01012345678"], "text": "x" * (9_000_000 if kind.startswith("larger") else 70)}).encode()
+    body = json.dumps({"to": ["01012345678"], "text": "x" * (21_000_000 if kind.startswith("larger") else 70)}).encode()
     headers = {"Content-Type": "application/json"}
-    if kind == "compressed":
-        body, headers = gzip.compress(body), headers | {"Content-Encoding": "gzip"}
+    if kind.startswith("compressed"):
+        headers |= {"Content-Encoding": "x-unheard-of"}
     elif kind == "no JSON":
         body = b"to: 01012345678"
     answer = client.post(f"{proxy.url}/sms/messages", content=body, headers=headers)
     row = entry(proxy, request_id_of(answer))
     assert (row["state"], row["cost"], row["estimate"]) == ("estimated", "9.9", "9.9")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_compressed_request_is_counted_and_passed_on_as_it_came(
+    proxy: RunningProxy, backend: Backend, client: httpx.Client, coding: str
+) -> None:
+    plain = json.dumps({"to": ["01012345678", "01087654321"], "text": "x" * 71}).encode()
+    body = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstd.compress}[coding](
+        plain
+    )
+    answer = client.post(f"{proxy.url}/sms/messages", content=body, headers={"Content-Encoding": coding})
+    assert entry(proxy, request_id_of(answer))["state"] == "settled"
+    assert cost(proxy, answer) == Decimal("39.6")
+    assert backend.requests[-1].body == body
 
 
 def test_the_first_calls_of_a_free_tier_cost_nothing(

@@ -154,7 +154,7 @@ def test_a_killed_proxys_server_is_adopted_with_its_data(tmp_path: Path) -> None
     assert not alive(pid)
 
 
-async def test_a_killed_server_is_started_again_on_its_data_within_a_second(tmp_path: Path) -> None:
+async def test_a_killed_server_is_started_again_on_its_data(tmp_path: Path) -> None:
     async with embedded.open(tmp_path) as store, embedded.open(tmp_path) as other:
         watches = [asyncio.create_task(one.watch()) for one in (store, other)]
         await asyncio.to_thread(ask, store, "SET", "kept", "1")
@@ -162,7 +162,7 @@ async def test_a_killed_server_is_started_again_on_its_data_within_a_second(tmp_
         os.kill(killed, signal.SIGKILL)
         began = time.monotonic()
         await eventually(lambda: store.pid == other.pid != killed)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5  # the promise
         assert await asyncio.to_thread(ask, other, "GET", "kept") == "1"
         for watch in watches:
             watch.cancel()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+
+from msgspec.structs import replace
 
 from proxy.core.model import Admitted, Reason, State, Term
 from proxy.state.gate import Gate
@@ -260,9 +263,6 @@ async def test_learned_cost_is_the_99th_percentile_of_at_least_twenty(gate: Gate
 
 
 async def test_terms_and_rates_are_kept_as_plain_decimals(gate: Gate, store: Store, keys: Keys) -> None:
-    from msgspec.structs import replace
-    from decimal import Decimal
-
     call = await admitted(gate, 300, monthly())
     term = Term("input_tokens", Decimal(12000), Decimal("1E-7"), Decimal("0.0012"))
     price = replace(cost("1.668"), original=Decimal("0.0012"), original_currency="USD", terms=(term,))

@@ -15,7 +15,7 @@ from proxy.state.keys import Keys
 from proxy.state.store import ScriptError, Store, StoreUnavailable
 from tests.harness import free_port
 from tests.state.calls import ask, bill, monthly
-from tests.state.conftest import Server, a_server
+from tests.state.conftest import a_server
 
 
 async def test_calls_of_one_loop_turn_leave_in_one_write(store: Store) -> None:

@@ -203,7 +203,7 @@ TEXT: dict[str, dict[str, str]] = {
     "cli.start.rules": {"en": "Rules", "ko": "규칙"},
     "cli.start.store": {"en": "Store", "ko": "저장소"},
     "cli.start.rules_value": {
-        "en": "{path}, {apis} APIs, hash {digest}",
+        "en": "{path}, APIs: {apis}, hash {digest}",
         "ko": "{path}, API {apis}개, 해시 {digest}",
     },
     "cli.start.embedded": {"en": "embedded, in {place}", "ko": "내장, {place}"},
@@ -225,7 +225,7 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "Ctrl-C로 멈춥니다. 진행 중인 호출은 마치고 멈춥니다.",
     },
     # --- states of a budget
-    "cli.budget.held": {"en": "{amount} held by calls in flight", "ko": "진행 중인 호출이 {amount}을 잡고 있음"},
+    "cli.budget.held": {"en": "{amount} held by calls in flight", "ko": "진행 중인 호출에 {amount} 예약됨"},
     "cli.budget.ok": {"en": "ok", "ko": "정상"},
     "cli.budget.warning": {"en": "warning", "ko": "경고"},
     "cli.budget.restricted": {"en": "restricted", "ko": "제한"},
