@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,8 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip(f"recorded material is absent: {folder} (set SPENDGATE_MATERIAL)")
     return folder
+
+
+# Started in the background, a process finds Ctrl-C ignored and hands that on to its children, whom tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from proxy.core.http1 import ChunkedDecoder, Framing, Malformed, ResponseHead, head_end, last_chunk, parse_response
 from proxy.data.body import Body
+from proxy.data.deadlines import Deadlines
 from proxy.data.dial import UpstreamError, UpstreamTimeout
 
 GATHER_LIMIT = 256 * 1024  # bytes; an answer announced as no larger may be waited for, to be handed over whole
@@ -48,6 +49,7 @@ class Line(Protocol):
     transport: asyncio.Transport
     write_paused: bool
     gather_s: float
+    deadlines: Deadlines
 
     async def drain(self) -> None: ...
 
@@ -78,10 +80,10 @@ class Call:
         "_loop",
         "_method",
         "_read_timeout_s",
-        "_timer",
         "_total_deadline",
         "_upload",
         "body",
+        "due_s",
         "error",
         "head",
         "ready",
@@ -97,7 +99,8 @@ class Call:
         self._read_timeout_s = read_timeout_s
         self._total_deadline = total_deadline
         self._active_at = now = loop.time()
-        self._timer: asyncio.TimerHandle | None = loop.call_at(min(now + read_timeout_s, total_deadline), self._look)
+        self.due_s = min(now + read_timeout_s, total_deadline)
+        connection.deadlines.watch(self)
         self._gather: asyncio.TimerHandle | None = None
         self._upload: asyncio.Task[None] | None = None
         self._buffer = b""
@@ -290,22 +293,17 @@ class Call:
         self._connection.kill()
 
     def _stop(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._connection.deadlines.forget(self)
 
-    def _look(self) -> None:
-        """One timer an exchange: when it fires, see what really happened meanwhile."""
-        now = self._loop.time()
+    def look(self, now: float) -> None:
+        """The time-out would be now, had nothing happened meanwhile: see what did."""
         if now >= self._total_deadline:
-            self._timer = None
             self.fail(UpstreamTimeout("total", self._attempt.sent))
             return
         writing = self._upload is not None
         if (self.body is not None and self.body.paused) or (writing and not self._connection.write_paused):
             self._active_at = now  # it is the client that is slow
         if now - self._active_at >= self._read_timeout_s - 0.001:
-            self._timer = None
             self.fail(UpstreamTimeout("write" if writing else "read", self._attempt.sent))
             return
-        self._timer = self._loop.call_at(min(self._active_at + self._read_timeout_s, self._total_deadline), self._look)
+        self.due_s = min(self._active_at + self._read_timeout_s, self._total_deadline)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from proxy.core.http1 import Field, ResponseHead
 from proxy.data.body import Body
 from proxy.data.call import GATHER_LIMIT, Attempt, Call, UpstreamBroken
+from proxy.data.deadlines import Deadlines
 from proxy.data.dial import UpstreamError, UpstreamTimeout, UpstreamUnreachable, dial, tls_context
 
 __all__ = [
@@ -116,6 +117,7 @@ class _Connection(asyncio.Protocol):
         "_call",
         "_drain_waiter",
         "_poller",
+        "deadlines",
         "gather_s",
         "idle_until",
         "loop",
@@ -128,6 +130,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: Pool, origin: Origin) -> None:
         self.pool = pool
         self.gather_s = pool.gather_s
+        self.deadlines = pool.deadlines
         self.loop = asyncio.get_running_loop()
         self.origin = origin
         self.transport: asyncio.Transport  # set before anybody gets the connection
@@ -240,6 +243,7 @@ class Pool:
         self._tls = tls
         self._idle_timeout_s = idle_timeout_s
         self._max_idle = max_idle
+        self.deadlines = Deadlines(asyncio.get_running_loop())
         self._idle: dict[Origin, list[_Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False

@@ -161,7 +161,8 @@ async def test_a_stream_begins_with_what_is_left_and_ends_where_that_ends(mount:
         assert row["usage"]["output_tokens"] == cost
         level = await asyncio.to_thread(proxy.budget, "caller:short")
         assert (Decimal(level["spent"]), Decimal(level["reserved"])) == (cost, 0)
-        assert refused.value.response.headers["x-spendgate-reason"] == "budget_insufficient"
+        # Which of the two depends on whether the cut stream left anything at all.
+        assert refused.value.response.headers["x-spendgate-reason"] in ("budget_insufficient", "budget_stopped")
         assert dripping.generated == generated  # the refused call never reached the API, and the cut one has ended
 
 
@@ -170,7 +171,8 @@ async def test_a_stream_without_a_bound_grows_with_what_it_uses(tmp_path: Path) 
         dripping.tokens, dripping.pause_at = 60, 40
         async with sdk(proxy, "capped", "rich") as client:
             running = asyncio.create_task(_unbounded(client))
-            await dripping.paused.wait()
+            async with asyncio.timeout(20):
+                await dripping.paused.wait()
             # The cap of 20 tokens was all that it held at first; the 40th may still be on its way.
             level = await asyncio.to_thread(proxy.budget, "caller:rich")
             assert (Decimal(level["spent"]), Decimal(level["reserved"]) >= 39) == (0, True)
