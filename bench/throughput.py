@@ -154,7 +154,9 @@ def nginx(stage: Stage, name: str, **values: object) -> contextlib.AbstractConte
     for place, value in {
         "FOLDER": stage.folder,
         "UPSTREAM": stage.upstream,
-        "STORE": stage.store.port,
+        "STORE": f"unix:{stage.store.socket}",
+        # Workers of a server that root started would not be let into the store's folder.
+        "USER": "user root;" if os.getuid() == 0 else "",
         **values,
     }.items():
         text = text.replace(f"@{place}@", str(value))
@@ -195,7 +197,7 @@ def nginx_lua(stage: Stage) -> Iterator[Target]:
 def hardcap(stage: Stage) -> Iterator[Target]:
     port = rig.free_port()
     config = stage.folder / "hardcap.yaml"
-    config.write_text(HARDCAP_CONFIG.format(listen=port, redis=stage.store.url, upstream=stage.upstream, key=KEY))
+    config.write_text(HARDCAP_CONFIG.format(listen=port, redis=stage.store.unix_url, upstream=stage.upstream, key=KEY))
     command = [rig.peer("hardcap"), "serve", "-c", config, "--workers", "1"]
 
     def settled() -> int:
@@ -219,7 +221,7 @@ def spendgate(stage: Stage) -> Iterator[Target]:
         client = stage.store.client
         return sum(int(client.xlen(key)) for key in client.scan_iter(match="spendgate:*:ledger:*", count=1000))
 
-    with rig.spendgate(stage.folder, rules, stage.store.url, cores=stage.target_cores, env=env) as proxy:
+    with rig.spendgate(stage.folder, rules, stage.store.unix_url, cores=stage.target_cores, env=env) as proxy:
         yield Target(proxy.port, f"/openai{PATH}", proxy.process, settled)
 
 
@@ -374,7 +376,7 @@ def run(targets: list[str], connections: list[int], seconds: float, rounds: int)
         rig.peer("hardcap")  # installed before anything is measured
     for round_ in range(rounds):
         for name in targets:
-            with rig.workspace() as folder, rig.store(folder, cores=load_cores) as store:
+            with rig.workspace() as folder, rig.store(folder, cores=load_cores, unix=True) as store:
                 stage = Stage(folder, load_cores, target_cores, rig.free_port(), store)
                 with nginx(stage, "upstream", ANSWER=json.dumps(ANSWER)):
                     figures += measure(name, stage, connections, seconds, round_)
