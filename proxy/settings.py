@@ -17,6 +17,7 @@ DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_RULES = "rules.yaml"
 DEFAULT_LEASE_S = 30.0
+LOCAL_DATA = Path(".spendgate")
 DEFAULT_DRAIN_S = 20.0
 
 
@@ -85,12 +86,18 @@ def language(env: Mapping[str, str], asked: str | None = None) -> str:
 
 
 def default_data(env: Mapping[str, str]) -> Path:
-    """Where the embedded store lives when nobody says: $XDG_DATA_HOME/spendgate or ~/.local/share/spendgate."""
+    """Where the embedded store lives when nobody says.
+
+    ./.spendgate where it exists, as `make run` makes it, so that every command in a project finds the project's own
+    store; else $XDG_DATA_HOME/spendgate or ~/.local/share/spendgate.
+    """
+    if LOCAL_DATA.is_dir():
+        return LOCAL_DATA
     base = env.get("XDG_DATA_HOME")
     if base:
         return Path(base) / "spendgate"
     home = env.get("HOME")
-    return Path(home) / ".local" / "share" / "spendgate" if home else Path(".spendgate")
+    return Path(home) / ".local" / "share" / "spendgate" if home else LOCAL_DATA
 
 
 def address(name: str, text: str) -> Address:

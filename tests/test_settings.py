@@ -11,12 +11,22 @@ from proxy.core.text import LANGUAGES
 from proxy.settings import Address, SettingsError
 
 
-def test_nothing_given_means_loopback_and_the_home_folder() -> None:
+def test_nothing_given_means_loopback_and_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     found = settings.load({"HOME": "/srv/data"})
     assert found.listen == Address("127.0.0.1", 8080)
     assert found.admin == Address("127.0.0.1", 8081)
     assert found.data == Path("/srv/data/.local/share/spendgate")
     assert found.redis_url is None
+
+
+def test_a_folder_that_has_its_own_store_is_used_by_every_command_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings.load({"XDG_DATA_HOME": "/srv/data"}).data == Path("/srv/data/spendgate")
+    (tmp_path / ".spendgate").mkdir()
+    assert settings.load({"XDG_DATA_HOME": "/srv/data"}).data == Path(".spendgate")
 
 
 def test_a_flag_beats_a_variable_and_a_variable_beats_the_default() -> None:
