@@ -23,12 +23,11 @@ from aiohttp import web
 
 from proxy import rules_file
 from proxy.admin import health
-from proxy.cli import startpage
-from proxy.cli.app import version
 from proxy.core.model import RuleSet
 from proxy.core.text import say
 from proxy.log import configure
 from proxy.settings import Address, Settings, environ
+from proxy.started import Facts, version
 from proxy.state import embedded
 from proxy.state.embedded import Embedded
 from proxy.state.ledger import opened
@@ -48,8 +47,11 @@ class CannotStart(Exception):
     """The proxy cannot start; `str()` is one sentence for people."""
 
 
-def run(settings: Settings) -> int:
-    """Run a proxy until it is told to stop; returns the exit status."""
+Show = Callable[[Facts], None]
+
+
+def run(settings: Settings, show: Show) -> int:
+    """Run a proxy until it is told to stop; returns the exit status. `show` is told once, when it has started."""
     configure(settings.log_format, settings.log_level)
     env = environ()
     loaded = rules_file.load_file(settings.rules, env)
@@ -61,13 +63,13 @@ def run(settings: Settings) -> int:
         print(say("app.rules_refused", settings.language, file=settings.rules), file=sys.stderr)
         return EXIT_MISTAKES
     try:
-        return uvloop.run(_serve(settings, loaded.rules, env))
+        return uvloop.run(_serve(settings, loaded.rules, env, show))
     except CannotStart as problem:
         print(f"spendgate: {problem}", file=sys.stderr)
         return EXIT_UNAVAILABLE
 
 
-async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str]) -> int:
+async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str], show: Show) -> int:
     store: Embedded | None = None
     if settings.redis_url is None:
         try:
@@ -78,9 +80,9 @@ async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str]) -> 
     watch = asyncio.create_task(store.watch()) if store is not None else None
     try:
         if settings.workers == 1:
-            await _run_alone(settings, rules, env, url, store)
+            await _run_alone(settings, rules, env, url, store, show)
         else:
-            await _supervise(settings, rules, url, store)
+            await _supervise(settings, rules, url, store, show)
     finally:
         if watch is not None:
             watch.cancel()
@@ -99,7 +101,7 @@ def _stop_event() -> asyncio.Event:
 
 
 async def _run_alone(
-    settings: Settings, rules: RuleSet, env: Mapping[str, str], url: str, store: Embedded | None
+    settings: Settings, rules: RuleSet, env: Mapping[str, str], url: str, store: Embedded | None, show: Show
 ) -> None:
     stop = _stop_event()
     worker = Worker(settings, url, rules, env, version())
@@ -113,7 +115,7 @@ async def _run_alone(
     )
     try:
         host, port = worker.listener.addresses[0]
-        await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0])
+        await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0], show)
         await stop.wait()
         log.info("proxy.stopping", in_flight=worker.listener.in_flight)
     finally:
@@ -145,10 +147,11 @@ async def _welcome(
     store: Embedded | None,
     listen: Address,
     admin: tuple[str, int],
+    show: Show,
 ) -> None:
     """Print the start page: where the proxy is, how much is left, what to paste."""
     log.info("proxy.started", listen=str(listen), admin=f"{admin[0]}:{admin[1]}", digest=rules.digest)
-    facts = startpage.Facts(
+    facts = Facts(
         version=version(),
         rules=rules,
         levels=await _levels(settings, rules, url),
@@ -159,7 +162,7 @@ async def _welcome(
         embedded=store is not None,
         workers=settings.workers,
     )
-    print(startpage.render(facts, settings.language), flush=True)
+    show(facts)
 
 
 async def _levels(settings: Settings, rules: RuleSet, url: str) -> list[dict[str, Any]]:
@@ -203,7 +206,7 @@ async def _work_until_stopped(settings: Settings, url: str) -> None:
     await worker.stop()
 
 
-async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedded | None) -> None:
+async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedded | None, show: Show) -> None:
     stop = _stop_event()
     with socket.socket(socket.AF_INET6 if ":" in settings.listen.host else socket.AF_INET) as claim:
         # Bound, never listening: holds the port for the workers, and turns port 0 into a real one.
@@ -238,7 +241,7 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
         try:
             await _wait_listening(host, port, workers)
             listening.set()
-            await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0])
+            await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0], show)
             while not stop.is_set():
                 for index, process in enumerate(workers):
                     if not process.is_alive():

@@ -94,18 +94,10 @@ def _welcome() -> None:
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
+    from proxy.started import version
+
     click.echo(f"{PROGRAM} {version()}")
     ctx.exit()
-
-
-def version() -> str:
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed(PROGRAM)
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -29,22 +28,10 @@ from proxy.cli.exchange import (
 from proxy.cli.files import read
 from proxy.cli.frame import Exit, Failure, Frame
 from proxy.cli.help import Command, option
+from proxy.cli.priced import Priced, reserved_cost
 
 if TYPE_CHECKING:
-    from proxy.core.model import Api, Bill, Cost, Estimate, Rule, RuleSet
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """One call as the rules see it. bill is None without a response; rule is None when nothing matched."""
-
-    request: Request
-    api: Api | None
-    tried: tuple[tuple[Rule, str | None], ...]
-    rule: Rule | None
-    estimate: Estimate | None
-    bill: Bill | None
-    observed: bool  # no rule, but the rules let such calls pass
+    from proxy.core.model import Api, RuleSet
 
 
 def command(frame: Frame) -> click.Command:
@@ -202,14 +189,6 @@ def _destination(rules: RuleSet, request: Request) -> tuple[Api | None, str]:
         return api, request.path
     found = match.destination_reverse(rules, request.host, request.path)
     return found if found is not None else (None, request.path)
-
-
-def reserved_cost(estimate: Estimate, used_units: int) -> Cost:
-    """What the admission script would reserve at this position of the quota."""
-    if estimate.quota is None:
-        return estimate.cost
-    reached = [step.cost for step in estimate.quota.steps if step.from_position <= used_units]
-    return reached[-1] if reached else estimate.cost
 
 
 def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object]:

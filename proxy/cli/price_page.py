@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.cli.frame import Frame
 from proxy.cli.levels import amount, with_unit
-from proxy.cli.price import Priced, reserved_cost
+from proxy.cli.priced import Priced, reserved_cost
 from proxy.core import money
 from proxy.core.model import Bill, Cost, Estimate, RuleSet, State
 

@@ -12,8 +12,9 @@ def command(frame: Frame) -> click.Command:
     def serve(**flags: object) -> int:
         settings = frame.settings(**flags)
         from proxy.app import run
+        from proxy.cli.startpage import render
 
-        return run(settings)
+        return run(settings, lambda facts: click.echo(render(facts, settings.language)))
 
     return Command(
         "serve",

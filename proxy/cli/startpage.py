@@ -7,40 +7,20 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from proxy import settings
 from proxy.cli.frame import colours, columns
 from proxy.cli.levels import Level, table
 from proxy.core.model import Api, RuleSet
 from proxy.core.text import say
+from proxy.started import Facts
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 BUDGETS_SHOWN = 6
 WIDEST = 96
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What app.py knows when everything has started.
-
-    listen, admin: HOST:PORT as really bound. levels: as `status --json` has them (Ledger.levels). store: the embedded
-    store's folder, or the URL of the Redis, without its password. redis_cli: the command that opens it.
-    """
-
-    version: str
-    rules: RuleSet
-    levels: Sequence[Mapping[str, Any]]
-    listen: str
-    admin: str
-    store: str
-    redis_cli: str
-    embedded: bool = True
-    workers: int = 1
 
 
 def reachable(listen: str) -> str:

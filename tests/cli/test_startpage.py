@@ -10,9 +10,10 @@ import pytest
 from proxy.cli.help import cells
 from proxy.cli.init import template
 from proxy.cli.levels import Level, moment, number
-from proxy.cli.startpage import Facts, paste_lines, render
+from proxy.cli.startpage import paste_lines, render
 from proxy.core.model import RuleSet
 from proxy.rules_file import load_text
+from proxy.started import Facts
 
 
 @pytest.fixture
