@@ -14,6 +14,8 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
+import msgspec
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -44,8 +46,7 @@ class Refusal:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """A request target, understood.
 
     form: "origin" | "absolute" | "authority" (CONNECT) | "asterisk" (OPTIONS *).

@@ -31,6 +31,9 @@ _GROQ_WHISPER = frozenset({"whisper-large-v3", "whisper-large-v3-turbo"})
 _GROQ_LEAST_SECONDS = 10
 _ZERO = Decimal(0)
 
+# Counts that are no tokens are billed beside them, at their own price each.
+_BESIDE = ("tool_calls", "characters", "messages", "durations", "pixels", "document_pages", "rerank", "requests")
+
 Counts = Mapping[str, int]
 
 
@@ -76,6 +79,35 @@ class CompiledPrice:
     tiered: bool
     input_unit: UnitPrice | None
     is_zero: bool  # no unit has a price above 0
+    beside: tuple[UnitPrice, ...]  # units that are no tokens: each is billed at its own price
+    _dearest: dict[tuple[bool, bool, bool], tuple[Decimal, Decimal]] = field(default_factory=dict, compare=False)
+
+    def dearest(self, input_tokens: int, writes: bool, long_writes: bool, media: bool) -> tuple[Decimal, Decimal]:
+        """The highest prices of a million tokens in and out that can apply to a call with at most so much input.
+
+        writes, long_writes: tokens may be written to a cache, for an hour. media: there may be other tokens than text.
+        """
+        if self.tiered:
+            return self._dearest_of(input_tokens, writes, long_writes, media)
+        key = (writes, long_writes, media)
+        known = self._dearest.get(key)
+        if known is None:
+            known = self._dearest[key] = self._dearest_of(input_tokens, writes, long_writes, media)
+        return known
+
+    def _dearest_of(self, input_tokens: int, writes: bool, long_writes: bool, media: bool) -> tuple[Decimal, Decimal]:
+        into, out = [_ZERO], [_ZERO]
+        for unit in self.units:
+            if (
+                unit.family != "tokens"
+                or (unit.modality not in (None, "text") and not media)
+                or (unit.token_type == "cache_write" and not writes)  # noqa: S105
+                or (unit.ttl == "1h" and not long_writes)
+            ):
+                continue
+            side = out if unit.direction == "output" else into
+            side.append(unit.dearest_up_to(input_tokens))
+        return max(into), max(out)
 
     def terms(self, counts: Counts, strict: bool = True) -> list[Term]:
         """One line a unit with something to pay, in the catalogue's order, in USD.
@@ -345,6 +377,7 @@ def _compile_anew(prices: genai.ModelPrice) -> CompiledPrice:
         order=tuple(order),
         tiered=any(unit.tiers for unit in units),
         input_unit=next((unit for unit in units if unit.usage_key == "input_tokens"), None),
+        beside=tuple(unit for unit in units if unit.family in _BESIDE),
         is_zero=all(unit.base == _ZERO and all(price == _ZERO for _, price in unit.tiers) for unit in units),
     )
 

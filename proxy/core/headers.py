@@ -11,12 +11,17 @@ clients must accept (RFC 9110 §7.8). X-Spendgate-* belongs to us in both direct
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
+from proxy.core.fieldnames import PerName
 from proxy.core.http1 import Field
 
 VIA_NAME = b"spendgate"
+_VIA = tuple((b"Via", b"1.%d %b" % (minor, VIA_NAME)) for minor in (0, 1))
 _OURS = (b"proxy-", b"x-spendgate-")
+
+_line = b": ".join  # of a field: name and value
 
 # Never forwarded, whether or not Connection names them. Names that begin with "proxy-" are covered by that.
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
@@ -25,21 +30,42 @@ _RESPONSE_ENDS_HERE = _HOP_BY_HOP | {b"content-length"}
 # Where SDKs put a key. Some send it in another of these than the API's documentation names, and an API shown two
 # keys may judge the wrong one: where the real key goes into one of them, the program's go from all of them.
 _KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
-# Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last.
+# Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last. Its own options
+# name no field.
 _NOT_NAMEABLE = frozenset(
     b"authorization cache-control content-encoding content-range content-type cookie date location set-cookie via "
     b"vary www-authenticate".split()
-)
+) | {b"close", b"keep-alive", b""}
+_NAMES_OTHERS = PerName(lambda name: name.lower() in (b"connection", b"proxy-connection"))
+_NONE: frozenset[bytes] = frozenset()
+
+
+def _goes_on(ends_here: frozenset[bytes]) -> PerName[bool]:
+    """Whether a field is for the next hop, by its name."""
+
+    def goes_on(name: bytes) -> bool:
+        key = name.lower()
+        return key not in ends_here and not key.startswith(_OURS)
+
+    return PerName(goes_on)
+
+
+_RESPONSE_GOES_ON = _goes_on(_RESPONSE_ENDS_HERE)
+
+
+@lru_cache(maxsize=256)
+def _request_goes_on(drop: frozenset[bytes], injected: tuple[bytes, ...]) -> PerName[bool]:
+    own = {name.lower() for name in injected}
+    return _goes_on(_REQUEST_ENDS_HERE | drop | own | (_KEY_HEADERS if own & _KEY_HEADERS else set()))
 
 
 def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
     """Lower-case names that Connection (and its old cousin Proxy-Connection) declares hop-by-hop."""
     names: set[bytes] = set()
     for name, value in headers:
-        if len(name) in (10, 16) and name.lower() in (b"connection", b"proxy-connection"):
-            names.update(part.strip(b" \t") for part in value.lower().split(b","))
-    names -= {b"close", b"keep-alive", b""}
-    return frozenset(names - _NOT_NAMEABLE)
+        if _NAMES_OTHERS[name] and value != b"keep-alive":
+            names.update([part.strip(b" \t") for part in value.lower().split(b",")])
+    return frozenset(names - _NOT_NAMEABLE) if names else _NONE
 
 
 def request_head(
@@ -50,8 +76,8 @@ def request_head(
     host: bytes,
     length: int | None = 0,
     minor: int = 1,
-    drop: frozenset[bytes] = frozenset(),
-    credentials: Iterable[Field] = (),
+    drop: frozenset[bytes] = _NONE,
+    credentials: Sequence[Field] = (),
 ) -> bytes:
     """The whole head of the request to the API.
 
@@ -61,32 +87,25 @@ def request_head(
     the same headers are dropped, and with a key among them the client's keys in whatever header.
     """
     gone = named_by_connection(headers)
-    credentials = list(credentials)
-    if drop or credentials or gone:
-        own = {name.lower() for name, _ in credentials}
-        ends_here = _REQUEST_ENDS_HERE | drop | gone | own | (_KEY_HEADERS if own & _KEY_HEADERS else set())
-    else:
-        ends_here = _REQUEST_ENDS_HERE
-    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode("ascii"), path.encode("ascii"), host)]
+    injected = tuple([name for name, _ in credentials])
+    goes_on = _request_goes_on(drop, injected)
+    lines = [f"{method} {path} HTTP/1.1".encode("ascii"), b"Host: " + host]
     told = length is None
-    for name, value in headers:
-        key = name.lower()
-        if key in ends_here:
-            if key == b"content-length" and length is not None:
-                parts.append(b"%b: %d\r\n" % (name, length))
-                told = True
-            continue
-        if key.startswith(_OURS):
-            continue
-        parts.append(b"%b: %b\r\n" % (name, value))
-    for name, value in credentials:
-        parts.append(b"%b: %b\r\n" % (name, value))
+    for field in headers:
+        name = field[0]
+        if goes_on[name]:
+            if not gone or name.lower() not in gone:
+                lines.append(_line(field))
+        elif length is not None and len(name) == 14 and name.lower() == b"content-length":
+            lines.append(b"%b: %d" % (name, length))
+            told = True
+    lines += map(_line, credentials)
     if length is None:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"Transfer-Encoding: chunked")
     elif not told and (length or method in ("POST", "PUT", "PATCH")):
-        parts.append(b"Content-Length: %d\r\n" % length)
-    parts.append(b"Via: 1.%d %b\r\n\r\n" % (minor, VIA_NAME))
-    return b"".join(parts)
+        lines.append(b"Content-Length: %d" % length)
+    lines += (_line(_VIA[minor]), b"\r\n")
+    return b"\r\n".join(lines)
 
 
 def response_headers(headers: list[Field], *, minor: int = 1) -> list[Field]:
@@ -95,16 +114,10 @@ def response_headers(headers: list[Field], *, minor: int = 1) -> list[Field]:
     minor: of the API's HTTP/1.x, for Via.
     """
     gone = named_by_connection(headers)
-    ends_here = _RESPONSE_ENDS_HERE | gone if gone else _RESPONSE_ENDS_HERE
-    kept: list[Field] = []
-    for field in headers:
-        key = field[0].lower()
-        if key in ends_here:
-            continue
-        if key.startswith(_OURS):
-            continue
-        kept.append(field)
-    kept.append((b"Via", b"1.%d %b" % (minor, VIA_NAME)))
+    kept = [field for field in headers if _RESPONSE_GOES_ON[field[0]]]
+    if gone:
+        kept = [field for field in kept if field[0].lower() not in gone]
+    kept.append(_VIA[minor])
     return kept
 
 
@@ -115,10 +128,11 @@ def trailer_fields(trailers: list[Field]) -> list[Field]:
 
 def wants_websocket(headers: Iterable[Field]) -> bool:
     """Whether a request asks to become a WebSocket (RFC 6455 §4.1); answered 501."""
-    return any(
-        name.lower() == b"upgrade" and b"websocket" in [part.strip() for part in value.lower().split(b",")]
-        for name, value in headers
-    )
+    for name, value in headers:
+        upgrade = len(name) == 7 and name.lower() == b"upgrade"
+        if upgrade and b"websocket" in [part.strip() for part in value.lower().split(b",")]:
+            return True
+    return False
 
 
 def first(headers: Iterable[Field], name: bytes) -> bytes | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.core.authority import Authority, Refusal, parse_authority
+from proxy.core.fieldnames import NOTED
 
 Field = tuple[bytes, bytes]  # name in its original case, value without surrounding white space
 
@@ -79,20 +80,15 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*")
 _FIELD_LINE = re.compile(_TOKEN + rb":" + _VALUE)
-_FIELD = re.compile(rb"([^:]+):[ \t]*((?:[^\r\n]*[^\r\n \t])?)[ \t]*\r\n")
+_FIELD = re.compile(rb"([^:]+):[ \t]*(.*[!-\xff])?[ \t]*\r\n")  # of lines that were checked
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + _VALUE + rb"))?\r\n")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_LOOKALIKE = re.compile(rb"content[-_]*length|transfer[-_]*encoding", re.IGNORECASE)
-_FRAMING_NAMES = frozenset((b"content-length", b"transfer-encoding"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE_BREAK = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _VALUE + rb")?")
 _KEEP_ALIVE_S = re.compile(rb"(?:^|[,\s])timeout\s*=\s*\"?([0-9]{1,6})", re.IGNORECASE)
 _FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 
-_NOTED = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"expect", b"keep-alive")
-)
 # Fields that would change how a message is read or routed; meaningless after the body (RFC 9110 §6.5.1).
 _NEVER_TRAILERS = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range content-type cookie expect "
@@ -119,10 +115,10 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
     chunked = False
     keep_alive = minor == 1
     closes = False
-    expects_continue = False
+    expects_continue = lookalike = False
     for name, value in headers:
-        key = name.lower()
-        if key not in _NOTED:
+        key = NOTED[name]
+        if not key:
             continue
         if key == b"host":
             if host is not None:
@@ -150,12 +146,14 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
             if value.lower() != b"100-continue":
                 raise Malformed("unknown_expectation", 417)
             expects_continue = minor == 1
+        elif key == b"?":
+            lookalike = True
     if chunked:
         if length is not None:
             raise Malformed("length_and_coding")
         if minor == 0:
             raise Malformed("coding_in_http10")
-    if (b"_" in lines or b"--" in lines) and _has_lookalike(headers):
+    if lookalike:
         raise Malformed("framing_lookalike")
     authority: Authority | None = None
     if host is not None:
@@ -223,11 +221,6 @@ def check_partial(line: bytes, first: bool) -> Malformed | None:
     return problem
 
 
-def _has_lookalike(headers: list[Field]) -> bool:
-    """Whether a name differs from a framing header only by dashes and underscores; CGI-like servers merge the two."""
-    return any(_LOOKALIKE.fullmatch(name) and name.lower() not in _FRAMING_NAMES for name, _ in headers)
-
-
 def _list(value: bytes) -> list[bytes]:
     return [part.strip(b" \t") for part in value.split(b",")]
 
@@ -269,21 +262,21 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
     coding: bytes | None = None
     keep_alive_s: int | None = None
     for name, value in headers:
-        key = name.lower()
-        if key not in _NOTED:
+        key = NOTED[name]
+        if not key:
             continue
         if key == b"content-length":
-            for part in _list(value):
+            for part in _list(value) if b"," in value else (value,):
                 if not _DIGITS.fullmatch(part) or (length is not None and int(part) != length):
                     raise Malformed("bad_response_length", 502)
                 length = int(part)
         elif key == b"transfer-encoding":
             coding = value.lower() if coding is None else coding + b"," + value.lower()
         elif key == b"connection":
-            options = _list(value.lower())
-            if b"close" in options:
+            options = value.lower()
+            if b"close" in options and b"close" in _list(options):
                 keep_alive = False
-            elif minor == 0 and b"keep-alive" in options:
+            elif minor == 0 and b"keep-alive" in _list(options):
                 keep_alive = True
         elif key == b"keep-alive" and (seconds := _KEEP_ALIVE_S.search(value)):
             keep_alive_s = int(seconds[1])

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+import msgspec
 
 from proxy.core.model import Caller, Denied, Reason, RuleSet
 
@@ -26,8 +26,7 @@ _FORWARD = frozenset(("proxy-authorization", OWN_HEADER))
 ANONYMOUS = Caller()
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True, gc=False):
     """A caller and the header that carried its key: it must not be forwarded. None: nothing to take away."""
 
     caller: Caller
@@ -51,8 +50,9 @@ def recognise(rules: RuleSet, headers: Headers, forward: bool) -> Identified | D
     known = _known(rules.callers)
     for name, key in presented_keys(headers, forward):
         secret = key.encode("utf-8", "surrogateescape")
-        caller = known.get(hashlib.sha256(secret).digest())
-        # found by its digest, so time tells nothing of a key; the comparison makes the answer not depend on the hash
+        caller = known.get(secret)
+        # A dict compares whole hashes, salted for this process, before it looks at a byte: time tells nothing of a key.
+        # What is found is compared once more, in a time that depends on nothing.
         if caller is not None and hmac.compare_digest((caller.key or "").encode(), secret):
             return Identified(caller, name)
     if not rules.require_caller:
@@ -66,9 +66,10 @@ def carrying_header(rules: RuleSet, headers: Headers, forward: bool) -> str | No
     return found.header if isinstance(found, Identified) else None
 
 
-def presented_keys(headers: Headers, forward: bool) -> Iterator[tuple[str, str]]:
+def presented_keys(headers: Headers, forward: bool) -> list[tuple[str, str]]:
     """(header, key) for everything in the head that may be a virtual key. RFC 6750 (Bearer), RFC 7617 (Basic)."""
     places = _FORWARD if forward else _REVERSE
+    keys: list[tuple[str, str]] = []
     for name, value in headers:
         if name not in places:
             continue
@@ -77,23 +78,21 @@ def presented_keys(headers: Headers, forward: bool) -> Iterator[tuple[str, str]]
             scheme, _, credentials = value.partition(" ")
             credentials = credentials.strip()
             if scheme.lower() == "bearer":
-                yield name, credentials
+                keys.append((name, credentials))
             elif scheme.lower() == "basic":
-                for key in _basic(credentials):
-                    yield name, key
+                keys += [(name, key) for key in _basic(credentials)]
         elif value:
-            yield name, value
+            keys.append((name, value))
+    return keys
 
 
-def _basic(credentials: str) -> Iterator[str]:
+def _basic(credentials: str) -> list[str]:
     """User and password: a key may stand in either (`http://KEY@proxy` or `http://name:KEY@proxy`)."""
     try:
         user, _, password = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        return
-    for key in (password, user):
-        if key:
-            yield key
+        return []
+    return [key for key in (password, user) if key]
 
 
 _MAX_TABLES = 4
@@ -104,7 +103,7 @@ def _known(callers: tuple[Caller, ...]) -> dict[bytes, Caller]:
     found = _tables.get(id(callers))
     if found is not None:
         return found[1]
-    table = {hashlib.sha256(caller.key.encode()).digest(): caller for caller in callers if caller.key}
+    table = {caller.key.encode(): caller for caller in callers if caller.key}
     while len(_tables) >= _MAX_TABLES:
         _tables.pop(next(iter(_tables)))
     _tables[id(callers)] = (callers, table)

@@ -42,6 +42,7 @@ class _Index:
     exact: dict[tuple[str, int | None], Api] = field(default_factory=dict)  # port None: 80, 443 or the upstream's
     wildcards: list[tuple[str, int | None, Api]] = field(default_factory=list)  # ".example.com", longest first
     upstreams: dict[tuple[str, int], Api] = field(default_factory=dict)
+    readers: set[str] = field(default_factory=set)  # names of APIs with a rule that looks into bodies
     chains: dict[tuple[str, str], tuple[Budget, ...]] = field(default_factory=dict)
 
 
@@ -59,6 +60,8 @@ def _index(rules: RuleSet) -> _Index:
         index.mounts.setdefault(api.mount, api)
         index.names.setdefault(api.mount.lower(), api)
         index.upstreams.setdefault((api.host, api.port), api)
+        if any(rule.needs_body for rule in api.rules):
+            index.readers.add(api.name)
         for text in api.hosts:
             host, port = split_host(text)
             if host.startswith("*."):
@@ -87,7 +90,7 @@ def destination_reverse(rules: RuleSet, host_header: str | None, target_path: st
     upstream's own base path is not in it.
     """
     index = _index(rules)
-    if host_header is not None and host_header[-1:].lower() in "l.0123456789":
+    if host_header is not None and HOST_SUFFIX in host_header.lower():
         host, _ = split_host(host_header)
         if host.endswith(HOST_SUFFIX):
             named = index.names.get(host[: -len(HOST_SUFFIX)])
@@ -119,6 +122,11 @@ def destination_forward(rules: RuleSet, scheme: str, host: str, port: int) -> Ap
             if fits:
                 return candidate
     return index.upstreams.get((host, port))
+
+
+def looks_into_bodies(rules: RuleSet, api: Api) -> bool:
+    """Whether a rule of the API needs the request's body."""
+    return api.name in _index(rules).readers
 
 
 def chain(rules: RuleSet, api: Api, rule: Rule, caller: Caller) -> tuple[Budget, ...]:
@@ -175,15 +183,16 @@ def normal_path(path: str) -> str | None:
 # --- which rule ------------------------------------------------------------------------------------------------------
 
 
-def match(api: Api, outbound: Outbound) -> Rule | None:
-    """The first rule of the API that the call fits, or None.
+def match(api: Api, outbound: Outbound, path: str | None = None) -> Rule | None:
+    """The first rule of the API that the call fits, or None. path: the call's normal path, where it is known already.
 
     Of a tunnel ("connect") nothing is seen but host and port, and any number of calls passes through it: rules that
     look at paths, headers, bodies or answers never match one, nor do rules that were not made for tunnels.
     """
     tunnel = outbound.scheme == "connect"
-    path: str | None = None
-    if not tunnel:
+    if tunnel:
+        path = None
+    elif path is None:
         path = normal_path(outbound.path)
         if path is None:
             return None

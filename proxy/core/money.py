@@ -72,6 +72,7 @@ def format_text(atoms: int, currency: str) -> str:
     return f"{format_decimal(atoms, currency)} {currency}"
 
 
+@lru_cache(maxsize=4096)  # unit prices, rates and counts come again with every call
 def plain(amount: Decimal) -> str:
     """An exact decimal as text without exponent and without idle zeros behind the point."""
     text = format(amount, "f")

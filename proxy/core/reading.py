@@ -9,7 +9,7 @@ raises.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -29,13 +29,13 @@ COST_TICKS = Decimal(10) ** 10  # x.ai: 1 US dollar = 10^10 ticks
 
 
 class Head(msgspec.Struct, gc=False):
-    """The members of an answer (or of one event) that can matter, still encoded."""
+    """The members of an answer (or of one event) that can matter, those that may be large still encoded."""
 
-    type: msgspec.Raw = _NOTHING
-    event_type: msgspec.Raw = _NOTHING
-    object: msgspec.Raw = _NOTHING
-    model: msgspec.Raw = _NOTHING
-    modelVersion: msgspec.Raw = _NOTHING
+    type: Any = _NOTHING
+    object: Any = _NOTHING
+    model: Any = _NOTHING
+    modelVersion: Any = _NOTHING
+    service_tier: Any = _NOTHING
     usage: msgspec.Raw = _NOTHING
     usageMetadata: msgspec.Raw = _NOTHING
     usage_info: msgspec.Raw = _NOTHING
@@ -49,7 +49,6 @@ class Head(msgspec.Struct, gc=False):
     message: msgspec.Raw = _NOTHING
     delta: msgspec.Raw = _NOTHING
     x_groq: msgspec.Raw = _NOTHING
-    service_tier: msgspec.Raw = _NOTHING
     duration: msgspec.Raw = _NOTHING
     prompt_eval_count: msgspec.Raw = _NOTHING
     eval_count: msgspec.Raw = _NOTHING
@@ -59,7 +58,7 @@ class Head(msgspec.Struct, gc=False):
     invocation: msgspec.Raw = msgspec.field(default=_NOTHING, name="amazon-bedrock-invocationMetrics")
 
 
-_decode_head = msgspec.json.Decoder(Head).decode
+_decode_head = msgspec.json.Decoder(Head, float_hook=Decimal).decode
 _LEAVES = (
     "usage",
     "usageMetadata",
@@ -166,24 +165,20 @@ class Document:
     def _merge(self, name: str, found: Any) -> None:
         """Later events correct earlier ones, member by member; a null corrects nothing."""
         kept = self.members.get(name)
-        if isinstance(kept, MutableMapping) and isinstance(found, Mapping):
-            kept.update({key: item for key, item in found.items() if item is not None})
-        elif not isinstance(kept, MutableMapping):
+        if not isinstance(kept, dict):
             self.members[name] = found
+        elif isinstance(found, dict):
+            kept.update({key: item for key, item in found.items() if item is not None})
 
 
-def _text(raw: msgspec.Raw) -> str | None:
-    if raw is _NOTHING:
-        return None
-    found = value(raw)
+def _text(found: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
 # --- counts ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """counts: by the catalogue's names. assumed: no extractor of the catalogue fits, a common shape was taken."""
 
     counts: Mapping[str, int]
@@ -252,7 +247,7 @@ def _follow(path: Sequence[Any], at: Any) -> Any:
 
 def _whole(found: Any) -> int | None:
     """A count as an integer; part of a unit (a second of sound) counts as a whole one."""
-    if isinstance(found, bool) or not isinstance(found, int | Decimal):
+    if found is None or isinstance(found, bool) or not isinstance(found, int | Decimal):
         return None
     if isinstance(found, Decimal):
         if not found.is_finite() or found < 0 or found > MOST:
@@ -275,7 +270,7 @@ def reported_cost(usage: Any) -> Decimal | None:
         ticks = usage.get("cost_in_usd_ticks")
         if type(ticks) is int and 0 <= ticks <= MOST_USD * COST_TICKS:
             return Decimal(ticks) / COST_TICKS
-    if isinstance(cost, bool) or not isinstance(cost, int | Decimal):
+    if cost is None or isinstance(cost, bool) or not isinstance(cost, int | Decimal):
         return None
     amount = Decimal(cost)
     details = usage.get("cost_details")

@@ -178,39 +178,22 @@ def _dearest(*prices: Decimal | None) -> Decimal:
 
 # --- tokens at the catalogue's prices --------------------------------------------------------------------------------
 
-# Counts that are no tokens are billed beside them, at their own price each.
-_BESIDE = ("tool_calls", "characters", "messages", "durations", "pixels", "document_pages", "rerank", "requests")
-
 
 def catalog_before(entry: catalog.Entry, demand: Demand, now_ms: int) -> list[Term]:
     """Every token at the dearest price of the catalogue that can apply to it, and what is billed beside tokens."""
     counts = demand.counts
-    input_tokens = counts.get("input_tokens", 0)
-    rates: dict[str, Decimal] = {}
+    price = entry.price(now_ms)
     terms: list[Term] = []
-    always_writes = entry.implicit_cache_writes
-    for unit in entry.price(now_ms).units:
-        if unit.family == "tokens":
-            if unit.modality not in (None, "text") and not demand.media:
-                continue
-            if unit.token_type == "cache_write" and not (always_writes or demand.writes_cache):  # noqa: S105
-                continue
-            if unit.ttl == "1h" and not demand.writes_long_cache:
-                continue
-            rate = unit.dearest_up_to(input_tokens) if unit.tiers else unit.base
-            side = unit.direction or "input"
-            known = rates.get(side)
-            if known is None or rate > known:
-                rates[side] = rate
-        elif unit.family in _BESIDE:
-            quantity = 1 if unit.usage_key == "requests" else counts.get(unit.usage_key, 0)
-            if quantity:
-                _add(terms, unit.usage_key, Decimal(quantity), unit.base / unit.per)
-    for side, name in (("input", "input_tokens"), ("output", "output_tokens")):
-        side_rate = rates.get(side)
+    for unit in price.beside:
+        quantity = 1 if unit.usage_key == "requests" else counts.get(unit.usage_key, 0)
+        if quantity:
+            _add(terms, unit.usage_key, Decimal(quantity), unit.base / unit.per)
+    writes = entry.implicit_cache_writes or demand.writes_cache
+    rates = price.dearest(counts.get("input_tokens", 0), writes, demand.writes_long_cache, demand.media)
+    for name, rate in zip(("input_tokens", "output_tokens"), rates, strict=True):
         count = counts.get(name, 0)
-        if side_rate and count:
-            terms.append(Term(name, Decimal(count), side_rate / _MILLION, side_rate * count / _MILLION))
+        if rate and count:
+            terms.append(Term(name, Decimal(count), rate / _MILLION, rate * count / _MILLION))
     return terms
 
 

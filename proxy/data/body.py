@@ -7,7 +7,6 @@ two callbacks to pause and resume its socket; the reading side awaits. At most o
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from proxy.core.http1 import Field
@@ -51,7 +50,7 @@ class Body:
     ) -> None:
         """wanted: called once, when somebody reads the body for the first time."""
         self._loop = loop
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = 0
         self._high = HIGH_WATER
         self._pause, self._resume, self._wanted = pause, resume, wanted

@@ -374,8 +374,10 @@ class Connection(asyncio.Protocol):
 
     def _next(self, rest: bytes) -> None:
         """Turn to the next request: one that is already here, or one to wait for."""
-        buffered = bytes(self._pending) + rest
-        self._pending.clear()
+        buffered = rest
+        if self._pending:
+            buffered = bytes(self._pending) + rest
+            self._pending.clear()
         self._resume(2)
         limits = self._listener.limits
         if self._listener.draining or (self._eof and not buffered):

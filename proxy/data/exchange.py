@@ -17,8 +17,11 @@ from proxy.core.authority import Authority
 from proxy.core.http1 import Field, RequestHead, chunk, last_chunk
 from proxy.data.body import Body
 
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _SPLIT_WRITE = 16 * 1024  # above this, chunk framing is written beside the data instead of copying it
+
+
+_field_line = b": ".join  # of a field: name and value
 
 
 class Wire(Protocol):
@@ -217,25 +220,23 @@ class Exchange:
         self.started = True
         self.status = status
         if reason is None:
-            line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        else:
-            line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
-        parts = [line]
-        parts += [b"%b: %b\r\n" % field for field in headers]
+            reason = REASONS.get(status, b"")
+        lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+        lines += map(_field_line, headers)
         if length is not None:
-            parts.append(b"Content-Length: %d\r\n" % length)
+            lines.append(b"Content-Length: %d" % length)
         if not self._connection.may_continue(self):
             self.keep_alive = False
-            parts.append(b"Connection: close\r\n")
+            lines.append(b"Connection: close")
         elif self.minor == 0:
-            parts.append(b"Connection: keep-alive\r\n")
-        parts.append(b"\r\n")
-        return b"".join(parts)
+            lines.append(b"Connection: keep-alive")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
 
 
 def refusal(status: int, headers: list[Field], body: bytes, bodiless: bool) -> bytes:
     """A whole refusal on the wire; the connection closes after it."""
-    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))]
     lines += [b"%b: %b\r\n" % field for field in headers]
     lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body))
     if not bodiless:

@@ -6,10 +6,12 @@ Must not know prices, Redis or the upstream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 from proxy.core import authority, decode, match
+from proxy.core.fieldnames import PerName
 from proxy.core.headers import max_forwards, wants_websocket
 from proxy.core.identify import ANONYMOUS, Identified, recognise
 from proxy.core.model import (
@@ -36,10 +38,10 @@ from proxy.data.server import Exchange
 BODY_READ_LIMIT = 20 * 1024 * 1024
 
 HEADER_ENCODING = "latin-1"  # header bytes survive the way to text and back
+_NAME_TEXT = PerName(lambda name: name.decode(HEADER_ENCODING).lower())
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One call that the rules know. `observed`: no rule covers it, and the policy lets it pass unpriced."""
 
     api: Api
@@ -53,16 +55,11 @@ class Call:
     named: bool = True  # rules.yaml names its destination; what it does not name must not lead into the private network
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A refusal with the error shape that the API's own clients understand."""
 
     denied: Denied
     speaks: Speaks = Speaks.PROBLEM
-
-
-def _looks_into_bodies(api: Api) -> bool:
-    return any(rule.needs_body for rule in api.rules)
 
 
 def ends_here(exchange: Exchange) -> bool:
@@ -80,9 +77,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         return _bad(rules, "trace")
     if wants_websocket(exchange.headers):
         return _bad(rules, "websocket", status=501)
-    headers = tuple(
-        (name.decode(HEADER_ENCODING).lower(), value.decode(HEADER_ENCODING)) for name, value in exchange.headers
-    )
+    headers = tuple([(_NAME_TEXT[name], value.decode(HEADER_ENCODING)) for name, value in exchange.headers])
     forward = target.authority is not None
     path, _, query = target.path.partition("?")
     if target.authority is not None:
@@ -90,7 +85,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         host, port = target.authority.host, target.authority.port or 0
         api = match.destination_forward(rules, scheme, host, port)
     else:
-        found = match.destination_reverse(rules, _header(headers, "host"), path)
+        found = match.destination_reverse(rules, exchange.host.host if exchange.host is not None else None, path)
         if found is None:
             mounts = ", ".join(f"/{known.mount}" for known in rules.apis) or "-"
             return _no_rule(text="no_mount", target=path, mounts=mounts)
@@ -101,14 +96,15 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
     speaks = api.speaks if api is not None else Speaks.PROBLEM
     if isinstance(who, Denied):
         return Refused(who, speaks)
-    if scheme != "connect" and path != "*" and match.normal_path(path) is None:
+    normal = match.normal_path(path) if scheme != "connect" else None
+    if normal is None and scheme != "connect" and path != "*":
         return _bad(rules, "dot_segments", speaks)
 
     body: bytes | None = None
     size = exchange.body.length
     if size == 0:
         body = b""
-    elif api is not None and scheme != "connect" and _looks_into_bodies(api):
+    elif api is not None and scheme != "connect" and match.looks_into_bodies(rules, api):
         body = await exchange.body.read(BODY_READ_LIMIT)
         if body is not None:
             size = len(body)
@@ -124,7 +120,7 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         api, rule = _observed(host, port, scheme, rules.currency)
         caller = who.caller if isinstance(who, Identified) else ANONYMOUS
         return Call(api, rule, caller, outbound, body, True, who.header, observed=True, named=False)
-    rule_found = match.match(api, outbound)
+    rule_found = match.match(api, outbound, normal)
     if rule_found is None:
         if scheme == "connect":
             return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)

@@ -9,6 +9,7 @@ Settlement comes before the last byte: whoever has seen the end of an answer fin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 
 import structlog
 
@@ -104,10 +105,10 @@ class Passage:
         call, exchange = self._charge.call, self._exchange
         api, outbound = call.api, call.outbound
         if call.forward:
-            origin = Origin(outbound.scheme, outbound.host, outbound.port, allow_private=call.named)
+            origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named)
             path = outbound.path
         else:
-            origin = Origin(api.scheme, api.host, api.port)
+            origin, host = _origin(api.scheme, api.host, api.port, True)
             path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
         if outbound.query or exchange.target.endswith("?"):
             path = f"{path}?{outbound.query}"
@@ -117,17 +118,14 @@ class Passage:
             body, length = call.payload, len(call.payload)
         else:
             body, length = exchange.body.chunks(), exchange.body.length
-        drop = frozenset((call.key_header.encode("latin-1"),)) if call.key_header else frozenset[bytes]()
-        if call.rule.on_exhausted is OnExhausted.TRUNCATE:
-            drop |= {b"accept-encoding"}  # a compressed stream cannot be ended early and cleanly
         head = headers.request_head(
             outbound.method,
             path,
             headers.max_forwards(outbound.method, exchange.headers)[1],
-            host=_host(origin),
+            host=host,
             length=length,
             minor=exchange.minor,
-            drop=drop,
+            drop=_dropped(call.key_header, call.rule.on_exhausted is OnExhausted.TRUNCATE),
             credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
         )
         return await self._pool.exchange(
@@ -222,7 +220,18 @@ class Passage:
         return fields
 
 
-def _host(origin: Origin) -> bytes:
-    name = f"[{origin.host}]" if ":" in origin.host else origin.host
-    usual = (origin.scheme, origin.port) in (("http", 80), ("https", 443))
-    return (name if usual else f"{name}:{origin.port}").encode("ascii")
+@lru_cache(maxsize=1024)
+def _origin(scheme: str, host: str, port: int, allow_private: bool) -> tuple[Origin, bytes]:
+    """Where a connection goes, and its name in a Host header."""
+    name = f"[{host}]" if ":" in host else host
+    usual = (scheme, port) in (("http", 80), ("https", 443))
+    return Origin(scheme, host, port, allow_private), (name if usual else f"{name}:{port}").encode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _dropped(key_header: str | None, truncates: bool) -> frozenset[bytes]:
+    """Request headers that the API must not see, in lower case."""
+    names = {key_header.encode("latin-1")} if key_header else set()
+    if truncates:
+        names.add(b"accept-encoding")  # a compressed stream cannot be ended early and cleanly
+    return frozenset(names)

@@ -334,7 +334,9 @@ class Pool:
         return None
 
     def keep(self, connection: _Connection, keep_alive_s: int | None) -> None:
-        idle = self._idle.setdefault(connection.origin, [])
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            idle = self._idle[connection.origin] = []
         kept_s = self._idle_timeout_s if keep_alive_s is None else min(self._idle_timeout_s, keep_alive_s - 1)
         if self._closed or kept_s <= 0 or len(idle) >= self._max_idle:
             connection.kill()

@@ -28,7 +28,8 @@ from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason,
 from proxy.core.windows import local_day, window_at
 from proxy.state import plan as plans
 from proxy.state.keys import DAY_S, ROLLUP_KEPT_S, Keys
-from proxy.state.plan import Args, Plan
+from proxy.state.plan import Parts, Plan
+from proxy.state.resp import Packed
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
 
 log = structlog.get_logger()
@@ -73,8 +74,7 @@ class _Statement:
 
     call_id: str
     mode: str
-    keys: list[str]
-    args: Args
+    parts: Parts
     plan: Plan
     until_ms: int | None = None  # void of an admission whose fate is unknown: repeated until then
     in_flight: bool = False
@@ -144,9 +144,9 @@ class Gate:
             return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None)
         for _ in range(_ROUNDS):
             plan = self._plan(ask, now_ms)
-            args = plan.admit_args(ask, self._given(), now_ms, self.lease_ms)
+            parts = plan.admit_parts(ask, self._given(), now_ms, self.lease_ms)
             try:
-                reply = await self.store.script("admit", plan.admit_keys, args)
+                reply = await self.store.script("admit", parts)
             except StoreUnavailable as error:
                 self._void_unknown(plan, ask.id)
                 return store_denial(str(error))
@@ -173,8 +173,8 @@ class Gate:
         if ask.free or not plan.budgets:
             return replace(admitted, reserved=wanted)
         try:
-            args = plan.extend_args(ask, self._given(), self.lease_ms, [wanted[c] for c in plan.currencies])
-            reply = await self.store.script("extend", plan.admit_keys[: 2 + len(plan.budgets)], args)
+            parts = plan.extend_parts(ask, self._given(), self.lease_ms, [wanted[c] for c in plan.currencies])
+            reply = await self.store.script("extend", parts)
         except StoreUnavailable as error:
             return store_denial(str(error))
         self._heard(reply[1])
@@ -200,9 +200,10 @@ class Gate:
         spent = bill.cost.atoms
         fallback = {} if not bill.cost.original else admitted.reserved
         charges = [spent[c] if c in spent else fallback.get(c, 0) for c in plan.currencies]
-        args = plan.settle_args(
+        parts = plan.settle_parts(
             "settle",
             ask.id,
+            self.keys.learned(ask.rule, ask.estimate.model or "-"),
             self._given(),
             self.now_ms(),
             units=bill.quota_units,
@@ -211,16 +212,16 @@ class Gate:
             entry=plans.ledger_entry(plan, admitted, bill, status, charges),
             charges=charges,
         )
-        keys = plan.settle_keys(ask.id, self.keys.learned(ask.rule, ask.estimate.model or "-"))
-        reply = await self._state(_Statement(ask.id, "settle", keys, args, plan))
+        reply = await self._state(_Statement(ask.id, "settle", parts, plan))
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
             return Settled(False, None)
-        crossed = tuple(
-            (plan.budgets[reply[at] - 1].name, plan.percents[reply[at + 1].decode()]) for at in range(4, len(reply), 2)
-        )
-        return Settled(True, plan.level(reply[1], reply[2], reply[3]), crossed)
+        level, pairs = plan.level(reply[1], reply[2], reply[3]), reply[4:]
+        if not pairs:
+            return Settled(True, level)
+        crossed = zip(pairs[::2], pairs[1::2], strict=True)
+        return Settled(True, level, tuple((plan.budgets[i - 1].name, plan.percents[p.decode()]) for i, p in crossed))
 
     async def void(self, ask: Ask) -> None:
         """Release a reservation whose call was never made: no charge, no ledger entry. Of none held: nothing."""
@@ -270,21 +271,20 @@ class Gate:
         """
         count = 0
         while True:
-            reply = await self.store.script(
-                "reclaim", [self.keys.reservations, self.keys.leases], [self._given(), _RECLAIM_BATCH]
-            )
+            asked = Packed(2, self.keys.reservations, self.keys.leases, self._given(), _RECLAIM_BATCH)
+            reply = await self.store.script("reclaim", [asked])
             self._heard(reply[0])
             calls: list[asyncio.Future[Reply]] = []
             for call_id, record in zip(reply[1::2], reply[2::2], strict=True):
                 name = call_id.decode()
                 try:
-                    keys, args = plans.reclaim_call(self.keys, name, record, self._given(), self.now_ms())
+                    parts = plans.reclaim_parts(self.keys, name, record, self._given(), self.now_ms())
                 except (ValueError, LookupError) as error:
                     # Not ours to guess: look again in an hour, and let doctor tell it.
                     log.error("reservation.unreadable", id=name, error=str(error))
                     await self.store.call("ZADD", self.keys.leases, "XX", self.now_ms() + 3_600_000, name)
                     continue
-                calls.append(self.store.script("settle", keys, args))
+                calls.append(self.store.script("settle", parts))
                 log.warning("reservation.reclaimed", id=name)
             done: int = sum(answer[0] for answer in await asyncio.gather(*calls))
             count += done
@@ -426,8 +426,9 @@ class Gate:
         return Denied(reason, status, level, estimate, reset_s, busy)
 
     def _void(self, plan: Plan, call_id: str, until_ms: int | None = None) -> _Statement:
-        args = plan.settle_args("void", call_id, self._given(), self.now_ms(), charges=[0] * len(plan.budgets))
-        return _Statement(call_id, "void", plan.settle_keys(call_id, self.keys.learned("-", "-")), args, plan, until_ms)
+        learned, nothing = self.keys.learned("-", "-"), [0] * len(plan.budgets)
+        parts = plan.settle_parts("void", call_id, learned, self._given(), self.now_ms(), charges=nothing)
+        return _Statement(call_id, "void", parts, plan, until_ms)
 
     def _void_unknown(self, plan: Plan, call_id: str) -> None:
         """Release what an unanswered question may have reserved, now or when the store is back.
@@ -454,7 +455,7 @@ class Gate:
 
     def _send(self, statement: _Statement) -> None:
         try:
-            future = self.store.script("settle", statement.keys, statement.args)
+            future = self.store.script("settle", statement.parts)
         except StoreUnavailable:
             self._tell(statement, None)
             return
@@ -521,4 +522,4 @@ class Gate:
 
 
 def _same(known: tuple[Budget, ...], asked: tuple[Budget, ...]) -> bool:
-    return len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True))
+    return known is asked or (len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)))

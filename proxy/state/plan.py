@@ -32,8 +32,9 @@ from proxy.core.model import (
 from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
 from proxy.state.keys import Keys
+from proxy.state.resp import Argument, Packed
 
-Args = list[str | bytes | int]
+Parts = tuple[Packed, ...]  # the number of keys, the keys and the arguments of a script, some encoded beforehand
 
 _DAY = Period(PeriodUnit.DAY)
 _MONTH = Period(PeriodUnit.MONTH)
@@ -202,9 +203,18 @@ class Plan:
         self.quota = quota
         self.budget_keys = tuple(keys.budget(b.name, w.label) for b, w in zip(budgets, windows, strict=True))
         self.quota_key = keys.quota(quota[0], quota[1].label) if quota else None
-        self.admit_keys = [keys.reservations, keys.leases, *self.budget_keys]
-        if self.quota_key:
-            self.admit_keys.append(self.quota_key)
+        in_flight, quota_keys = (keys.reservations, keys.leases), (self.quota_key,) if self.quota_key else ()
+        admit_keys = (*in_flight, *self.budget_keys, *quota_keys)
+        self._admit_keys = Packed(len(admit_keys), *admit_keys)
+        self._extend_keys = Packed(2 + len(budgets), *in_flight, *self.budget_keys)
+        settle_keys = (
+            *(*in_flight, keys.settled(day.label), keys.ledger(month.label), keys.day(day.label)),
+            *(keys.day_callers(day.label), keys.thresholds, *self.budget_keys, *quota_keys),
+        )
+        self._settle_keys = Packed(len(settle_keys) + 2, *settle_keys)  # and two that are the call's own
+        self._charge_heads = [  # of the ledger's `budgets`, up to the charge
+            _encode((b.name, w.label, b.currency)).decode()[:-1] for b, w in zip(budgets, windows, strict=True)
+        ]
         self.percents = {percent_text(bp): bp for b in budgets for bp in b.thresholds_bp()}
         self.budget_facts = msgspec.Raw(
             _encode(
@@ -223,48 +233,46 @@ class Plan:
                 ]
             )
         )
-        self._admit_static: Args = [self.from_ms, self.until_ms]
-        self._extend_static: list[Args] = []
-        self._settle_static: list[tuple[Args, Args]] = []
+        quota_keep = quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if quota else 0
+        admit: list[Argument] = [self.from_ms, self.until_ms, quota_keep]
+        extend: list[Argument] = []
+        settle: list[Argument] = [
+            day.end_ms + k.SETTLED_KEPT_S * 1000,
+            month.end_ms + k.LEDGER_KEPT_S * 1000,
+            day.end_ms + k.ROLLUP_KEPT_S * 1000,
+            quota_keep,
+        ]
         for b, w in zip(budgets, windows, strict=True):
             digits, keep = str(money.exponent(b.currency)), w.end_ms + k.BUDGET_KEPT_S * 1000
             limit_text = money.format_text(b.limit_atoms, b.currency)
             starts, resets = iso(w.start_ms, b.timezone), iso(w.end_ms, b.timezone)
             restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
-            self._admit_static += [b.limit_atoms, restrict, stop, keep, digits, b.currency, limit_text, starts, resets]
-            self._extend_static.append([b.limit_atoms, digits, b.currency])
+            admit += [b.limit_atoms, restrict, stop, keep, digits, b.currency, limit_text, starts, resets]
+            extend += [b.limit_atoms, digits, b.currency]
             marks = [(percent_text(bp), threshold_atoms(b.limit_atoms, bp)) for bp in b.thresholds_bp()]
-            head: Args = [b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text]
-            self._settle_static.append((head, [marks[0][1], " ".join(f"{name}={atoms}" for name, atoms in marks)]))
-        if quota:
-            self._admit_static.append(quota[1].end_ms + k.QUOTA_KEPT_S * 1000)
-        self._settle_keys = [
-            *(keys.settled(day.label), "", keys.ledger(month.label), keys.day(day.label)),
-            *(keys.day_callers(day.label), keys.thresholds),
-        ]
-        self._keep: Args = [
-            day.end_ms + k.SETTLED_KEPT_S * 1000,
-            month.end_ms + k.LEDGER_KEPT_S * 1000,
-            day.end_ms + k.ROLLUP_KEPT_S * 1000,
-            (quota[1].end_ms + k.QUOTA_KEPT_S * 1000) if quota else 0,
-        ]
+            settle += [b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text]
+            settle += [marks[0][1], " ".join(f"{name}={atoms}" for name, atoms in marks)]
+        self._admit_static, self._extend_static, self._settle_static = Packed(*admit), Packed(*extend), Packed(*settle)
 
     # --- admit
 
-    def admit_args(self, ask: Ask, given_now: int, now_ms: int, lease_ms: int) -> Args:
-        """Arguments of admit.lua. Raises KeyError when the estimate lacks a budget's currency."""
+    def admit_parts(self, ask: Ask, given_now: int, now_ms: int, lease_ms: int) -> Parts:
+        """What admit.lua is given. Raises KeyError when the estimate lacks a budget's currency."""
         estimate, quota = ask.estimate, ask.estimate.quota
         steps = quota.steps if quota else ()
         essential = 1 if ask.priority is Priority.ESSENTIAL else 0
-        args: Args = [ask.id, given_now, lease_ms, essential, len(self.budgets)]
-        args += [quota.units if quota else "", len(steps), self._facts(ask, now_ms)]
-        args += self._admit_static
+        amounts: list[int] = []
         if not steps:
-            args += [estimate.cost.atoms[currency] for currency in self.currencies]
+            atoms = estimate.cost.atoms
+            amounts = [atoms[currency] for currency in self.currencies]
         for step in steps:
-            args.append(step.from_position)
-            args += [step.cost.atoms[currency] for currency in self.currencies]
-        return args
+            amounts.append(step.from_position)
+            amounts += [step.cost.atoms[currency] for currency in self.currencies]
+        own = Packed(
+            *(ask.id, given_now, lease_ms, essential, len(self.budgets)),
+            *(quota.units if quota else "", len(steps), self._facts(ask, now_ms), *amounts),
+        )
+        return self._admit_keys, own, self._admit_static
 
     def _facts(self, ask: Ask, now_ms: int) -> bytes:
         estimate, cost = ask.estimate, ask.estimate.cost
@@ -313,26 +321,18 @@ class Plan:
 
     # --- extend
 
-    def extend_args(self, ask: Ask, given_now: int, lease_ms: int, totals: Sequence[int]) -> Args:
-        args: Args = [ask.id, given_now, lease_ms, 1 if ask.priority is Priority.ESSENTIAL else 0]
-        for static, total in zip(self._extend_static, totals, strict=True):
-            args += static
-            args.append(total)
-        return args
+    def extend_parts(self, ask: Ask, given_now: int, lease_ms: int, totals: Sequence[int]) -> Parts:
+        """What extend.lua is given."""
+        own = Packed(ask.id, given_now, lease_ms, 1 if ask.priority is Priority.ESSENTIAL else 0, *totals)
+        return self._extend_keys, own, self._extend_static
 
     # --- settle, void, reclaim
 
-    def settle_keys(self, call_id: str, learned: str) -> list[str]:
-        keys = [self.keys.reservations, self.keys.leases, *self._settle_keys, learned, *self.budget_keys]
-        keys[3] = self.keys.unconfirmed(call_id)
-        if self.quota_key:
-            keys.append(self.quota_key)
-        return keys
-
-    def settle_args(
+    def settle_parts(
         self,
         mode: str,
         call_id: str,
+        learned: str,
         given_now: int,
         now_ms: int,
         *,
@@ -342,24 +342,18 @@ class Plan:
         sample: int | None = None,
         entry: Sequence[str] = _NO_ENTRY,
         charges: Sequence[int],
-    ) -> Args:
-        """Arguments of settle.lua; entry has the values of LEDGER_FIELDS (a void needs none)."""
-        args: Args = [mode, call_id, given_now, len(self.budgets), record, "" if units is None else units]
-        args += [cost, "" if sample is None else sample, *self._keep, _now.text(now_ms, self.timezone), *entry]
-        for (head, marks), charge in zip(self._settle_static, charges, strict=True):
-            args += head
-            args.append(charge)
-            args += marks
-        return args
+    ) -> Parts:
+        """What settle.lua is given; learned is a key, entry has the values of LEDGER_FIELDS (a void needs none)."""
+        own: list[Argument] = [self.keys.unconfirmed(call_id), learned, mode, call_id, given_now, len(self.budgets)]
+        own += [record, "" if units is None else units, cost, "" if sample is None else sample]
+        own += [_now.text(now_ms, self.timezone), *entry, *charges]
+        return self._settle_keys, Packed(*own), self._settle_static
 
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
-        return _encode(
-            [
-                (b.name, w.label, b.currency, money.format_decimal(charge, b.currency))
-                for b, w, charge in zip(self.budgets, self.windows, charges, strict=True)
-            ]
-        ).decode()
+        amounts = map(money.format_decimal, charges, self.currencies)
+        lines = [f'{head},"{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
+        return f"[{','.join(lines)}]"
 
 
 def ledger_entry(plan: Plan, admitted: Admitted, bill: Bill, status: int | None, charges: Sequence[int]) -> list[str]:
@@ -410,8 +404,11 @@ def quota_name(quota: Quota | None) -> tuple[str, Period] | None:
 # --- a reservation whose proxy is gone -------------------------------------------------------------------------------
 
 
-def reclaim_call(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: int) -> tuple[list[str], Args]:
-    """Keys and arguments that charge an abandoned reservation at what it holds. Raises ValueError for a bad record."""
+def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: int) -> Parts:
+    """What settle.lua is given to charge an abandoned reservation at what it holds.
+
+    Raises ValueError for a bad record.
+    """
     record = Record.parse(raw)
     facts = record.facts
     budgets, windows = [], []
@@ -439,9 +436,10 @@ def reclaim_call(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: i
         *(facts.fx_rate, facts.fx_date, money.format_decimal(cost, facts.currency), facts.model),
         *(_encode(facts.usage).decode(), "[]", plan.charged(record.held), "unconfirmed"),
     ]
-    args = plan.settle_args(
+    return plan.settle_parts(
         "reclaim",
         call_id,
+        keys.learned(facts.rule, facts.model or "-"),
         given_now,
         now_ms,
         record=raw,
@@ -449,7 +447,6 @@ def reclaim_call(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: i
         entry=entry,
         charges=record.held,
     )
-    return plan.settle_keys(call_id, keys.learned(facts.rule, facts.model or "-")), args
 
 
 def _abandoned_cost(record: Record, plan: Plan) -> tuple[int, str]:

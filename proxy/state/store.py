@@ -23,6 +23,9 @@ import structlog
 from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import RedisError
 
+from proxy.state import resp
+from proxy.state.resp import Argument, Packed
+
 log = structlog.get_logger()
 
 ANSWER_WITHIN_S: Final = 0.8
@@ -42,10 +45,7 @@ _URL_OPTIONS: Final = frozenset(
 
 SCRIPTS: Final = ("admit", "extend", "settle", "reclaim")
 
-Command = tuple[str | bytes | int, ...]
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
-
-_pack: Any = hiredis.pack_command  # its type stub allows tuples of one only
 
 
 class StoreUnavailable(Exception):
@@ -82,12 +82,12 @@ class _Link(asyncio.Protocol):
         self._transport = transport
         transport.set_protocol(self)
 
-    def send(self, args: Command, future: asyncio.Future[Reply], call: _ScriptCall | None) -> None:
-        """Queue one command; the first of a loop turn schedules the write of all."""
+    def send(self, command: bytes, future: asyncio.Future[Reply], call: _ScriptCall | None) -> None:
+        """Queue one encoded command; the first of a loop turn schedules the write of all."""
         if not self._buffer:
             self._turn_s = self._loop.time()
             self._loop.call_soon(self._flush)
-        self._buffer.append(_pack(args))
+        self._buffer.append(command)
         self.waiting.append((future, self._turn_s, call))
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_EVERY_S, self._look)
@@ -130,7 +130,7 @@ class _Link(asyncio.Protocol):
         text = str(error)
         if text.startswith("NOSCRIPT") and call is not None:
             # Somebody flushed the script cache: EVAL runs it and loads it again.
-            self.send(("EVAL", call.source, *call.tail), future, None)
+            self.send(resp.command(Packed("EVAL", call.source), *call.parts), future, None)
         elif not future.done():
             unable = text.startswith(_UNABLE) or any(mark in text for mark in _UNABLE_INSIDE)
             future.set_exception(StoreUnavailable(text) if unable else ScriptError(text))
@@ -161,11 +161,11 @@ class _Link(asyncio.Protocol):
 
 
 class _ScriptCall:
-    __slots__ = ("source", "tail")
+    __slots__ = ("parts", "source")
 
-    def __init__(self, source: str, tail: Command) -> None:
+    def __init__(self, source: str, parts: Sequence[Packed]) -> None:
         self.source = source
-        self.tail = tail
+        self.parts = parts
 
 
 class Store:
@@ -187,7 +187,9 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sources = {name: script_source(name) for name in SCRIPTS}
-        self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}
+        self._evalsha = {
+            name: Packed("EVALSHA", hashlib.sha1(text.encode()).hexdigest()) for name, text in self._sources.items()
+        }
         self._first_try = asyncio.Event()
 
     @property
@@ -212,7 +214,7 @@ class Store:
         if self._link is not None:
             self._link.close("closed by us")
 
-    def call(self, *args: str | bytes | int) -> asyncio.Future[Reply]:
+    def call(self, *args: Argument) -> asyncio.Future[Reply]:
         """Send one command; the awaited reply has bytes for strings.
 
         Raises StoreUnavailable at once without a connection, and from the await when the connection is lost (the
@@ -222,17 +224,19 @@ class Store:
         if link is None:
             raise StoreUnavailable(self.reason)
         future: asyncio.Future[Reply] = link._loop.create_future()
-        link.send(args, future, None)
+        link.send(resp.pack_command(args), future, None)
         return future
 
-    def script(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> asyncio.Future[Reply]:
-        """Run lua/<name>.lua by its digest (and once more with its text where the server does not know it)."""
+    def script(self, name: str, parts: Sequence[Packed]) -> asyncio.Future[Reply]:
+        """Run lua/<name>.lua by its digest (and once more with its text where the server does not know it).
+
+        parts: the number of keys, the keys and the arguments.
+        """
         link = self._link
         if link is None:
             raise StoreUnavailable(self.reason)
         future: asyncio.Future[Reply] = link._loop.create_future()
-        tail = (len(keys), *keys, *args)
-        link.send(("EVALSHA", self._shas[name], *tail), future, _ScriptCall(self._sources[name], tail))
+        link.send(resp.command(self._evalsha[name], *parts), future, _ScriptCall(self._sources[name], parts))
         return future
 
     def _link_lost(self, link: _Link, reason: str) -> None:
@@ -274,6 +278,10 @@ class Store:
             async with asyncio.timeout(3 * CONNECT_WITHIN_S):
                 await connection.connect()
         except BaseException:
+            # At once: a TLS connection that says good-bye first may outlive the loop.
+            opened = connection._writer
+            if opened is not None:
+                opened.transport.abort()
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
             raise
@@ -285,7 +293,7 @@ class Store:
             futures = []
             for source in self._sources.values():
                 future: asyncio.Future[Reply] = link._loop.create_future()
-                link.send(("SCRIPT", "LOAD", source), future, None)
+                link.send(resp.pack_command(("SCRIPT", "LOAD", source)), future, None)
                 futures.append(future)
             await asyncio.gather(*futures)
         except BaseException:

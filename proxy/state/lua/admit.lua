@@ -3,11 +3,11 @@
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3..2+n budgets (hash)  3+n quota counter (hash; only with a quota)
 -- ARGV: 1 call id  2 now (Unix ms; "0" = Redis's TIME)  3 lease (ms)  4 "1" = essential  5 n, number of budgets
 --       6 units drawn from the quota (thousandths; "" = no quota)  7 number of quota steps  8 facts (JSON, for reclaim)
---       9, 10 from and until (ms): inside them all windows of the call (budgets, quota, local day) are the current ones
---       11.. for each budget 9 values: limit, restrict, stop (atoms), keep until (ms), digits of an atom ("6" | "9"),
+--       9.. without steps: n estimates (atoms); with steps: for each step its first position, n estimates
+--       then from and until (ms): inside them all windows of the call (budgets, quota, local day) are the current ones
+--       then keep until (ms): quota ("0" without one)
+--       then for each budget 9 values: limit, restrict, stop (atoms), keep until (ms), digits of an atom ("6" | "9"),
 --           currency, limit as text, start and reset as ISO 8601
---       with a quota: keep until (ms)
---       then without steps: n estimates (atoms); with steps: for each step its first position, n estimates
 -- Returns {1, now, quota position (-1 = none), step, tightest budget (0 = none), its spent, its reserved} reserved
 --         {0, now, code, budget, spent, reserved, its estimate}   refused; codes are those of the ranks below
 --         {-1, now}                                               a window is over: compute it again
@@ -15,25 +15,25 @@
 
 local id, now, n = ARGV[1], clock(ARGV[2]), tonumber(ARGV[5])
 local has_quota, steps = ARGV[6] ~= '', tonumber(ARGV[7])
-local FIRST, WIDTH = 11, 9
+local ESTIMATES, WIDTH = 9, 9
+local BOUNDS = ESTIMATES + (steps > 0 and steps * (1 + n) or n)
+local FIRST = BOUNDS + 3
 
 -- 1. read -------------------------------------------------------------------------------------------------------
-if now < tonumber(ARGV[9]) or now >= tonumber(ARGV[10]) then return {-1, now} end
-local after = FIRST + n * WIDTH
-local position, quota, quota_keep = -1, nil, nil
+if now < tonumber(ARGV[BOUNDS]) or now >= tonumber(ARGV[BOUNDS + 1]) then return {-1, now} end
+local position, quota = -1, nil
 if has_quota then
-  quota, quota_keep = KEYS[3 + n], ARGV[after]
+  quota = KEYS[3 + n]
   position = tonumber(redis.call('HGET', quota, 'used')) or 0
-  after = after + 1
 end
-local step, estimates = 0, after
+local step, estimates = 0, ESTIMATES
 if steps > 0 then
   -- The last step that the position has reached holds; the first one is for position 0.
   step = 1
   for s = 2, steps do
-    if position >= tonumber(ARGV[after + (s - 1) * (1 + n)]) then step = s end
+    if position >= tonumber(ARGV[ESTIMATES + (s - 1) * (1 + n)]) then step = s end
   end
-  estimates = after + (step - 1) * (1 + n) + 1
+  estimates = ESTIMATES + (step - 1) * (1 + n) + 1
 end
 
 -- 2. decide -----------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ for i = 1, n do
 end
 if has_quota and redis.call('HINCRBY', quota, 'used', ARGV[6]) == tonumber(ARGV[6]) then
   redis.call('HSET', quota, 'unit', '0.001')
-  live_until(quota, quota_keep, now)
+  live_until(quota, ARGV[BOUNDS + 2], now)
 end
 redis.call('HSET', KEYS[1], id, table.concat(held, ' ') .. '|' .. ARGV[6] .. '|' .. int(position) .. '|' .. ARGV[8])
 redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[3])), id)
