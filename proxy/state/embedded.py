@@ -139,6 +139,7 @@ class Embedded:
             if self._process is not None:
                 self._process.poll()  # collects its exit status
             if self._alive():
+                self._learn_of_restart()
                 continue
             log.warning("store.died", pid=self.pid)
             try:
@@ -147,6 +148,14 @@ class Embedded:
                 log.error("store.restart_failed", error=str(error))
             else:
                 log.info("store.restarted", pid=self.pid)
+
+    def _learn_of_restart(self) -> None:
+        """Another proxy may have started the server again between two looks of ours."""
+        with contextlib.suppress(OSError, ValueError):  # just being written: the next look will see it
+            facts = json.loads((self.folder / "embedded.json").read_text("utf-8"))
+            if facts != self._facts:
+                self._facts = facts
+                log.info("store.adopted", pid=self.pid)
 
     def close(self) -> None:
         """Leave; the last one to leave stops the server, which writes everything first. Twice is once."""
