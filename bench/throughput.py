@@ -265,7 +265,7 @@ def recorded_calls(stage: Stage, model: Target) -> tuple[list[bytes], list[bytes
             seen += watch.recv(1 << 16)
             lines = seen.split(b"\r\n")[:-1]
             asked = [monitored_words(line) for line in lines if b'] "EVALSHA"' in line or b'] "evalsha"' in line]
-            calls = [words[1:] for words in asked if call_id in words]
+            calls = [words[1:] for words in asked if any(call_id in word for word in words)]
     if len(calls) != 2:
         raise rig.BenchError(f"expected an admit and a settle call with id {call_id.decode()}, saw {len(calls)} calls")
     return calls[0], calls[1], call_id

@@ -28,7 +28,7 @@ from proxy.cli.exchange import (
 from proxy.cli.files import read
 from proxy.cli.frame import Exit, Failure, Frame
 from proxy.cli.help import Command, option
-from proxy.cli.priced import Priced, reserved_cost
+from proxy.cli.priced import Priced
 
 if TYPE_CHECKING:
     from proxy.core.model import Api, RuleSet
@@ -193,7 +193,7 @@ def _destination(rules: RuleSet, request: Request) -> tuple[Api | None, str]:
 
 def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object]:
     """The stable form (docs/interfaces.md): amounts as decimal strings, cost None without a response."""
-    from proxy.core import money
+    from proxy.core import money, quota
 
     bill, estimate = priced.bill, priced.estimate
     cost = bill.cost if bill is not None else None
@@ -203,7 +203,7 @@ def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object
     return {
         "api": priced.api.name if priced.api else None,
         "rule": priced.rule.id if priced.rule else None,
-        "estimate": money.format_decimal(reserved_cost(estimate, used_units).atoms[rules.currency], rules.currency)
+        "estimate": money.format_decimal(quota.cost_at(estimate, used_units).atoms[rules.currency], rules.currency)
         if estimate
         else None,
         "cost": money.format_decimal(cost.atoms[rules.currency], rules.currency) if cost else None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from proxy.cli.frame import Frame
 from proxy.cli.levels import amount, with_unit
-from proxy.cli.priced import Priced, reserved_cost
-from proxy.core import money
+from proxy.cli.priced import Priced
+from proxy.core import money, quota
 from proxy.core.model import Bill, Cost, Estimate, RuleSet, State
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(frame: Frame, rules: RuleSet, priced: Priced, used_units: int) -> None:
     assert priced.estimate is not None  # noqa: S101 - a rule always has an estimate
     _estimate(console, frame, rules, priced.estimate, used_units)
     if priced.bill is None:
-        _terms(console, frame, rules, reserved_cost(priced.estimate, used_units))
+        _terms(console, frame, rules, quota.cost_at(priced.estimate, used_units))
         console.print(frame.say("price.no_response"), style="bright_black")
         return
     _bill(console, frame, rules, priced.bill)
@@ -58,7 +58,7 @@ def _rules(console: Console, frame: Frame, priced: Priced) -> None:
 
 
 def _estimate(console: Console, frame: Frame, rules: RuleSet, estimate: Estimate, used_units: int) -> None:
-    shown = amount(reserved_cost(estimate, used_units).atoms[rules.currency], rules.currency, frame.lang)
+    shown = amount(quota.cost_at(estimate, used_units).atoms[rules.currency], rules.currency, frame.lang)
     basis = frame.say(f"price.basis.{estimate.basis}")
     line = frame.say("price.estimate", amount=shown, basis=basis)
     console.print(line, style="bold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.cli.exchange import Request
-from proxy.core.model import Api, Bill, Cost, Estimate, Rule
+from proxy.core.model import Api, Bill, Estimate, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,3 @@ class Priced:
     estimate: Estimate | None
     bill: Bill | None
     observed: bool  # no rule, but the rules let such calls pass
-
-
-def reserved_cost(estimate: Estimate, used_units: int) -> Cost:
-    """What the admission script would reserve at this position of the quota."""
-    if estimate.quota is None:
-        return estimate.cost
-    reached = [step.cost for step in estimate.quota.steps if step.from_position <= used_units]
-    return reached[-1] if reached else estimate.cost

@@ -325,11 +325,7 @@ def _without_usage(
 
 def _stands(rules: RuleSet, estimate: Estimate, usage: Usage, position: int | None, note: str) -> Bill:
     """Nobody said what the call cost: what was reserved for it is taken."""
-    cost = estimate.cost
-    if estimate.quota is not None:
-        for step in estimate.quota.steps:
-            if step.from_position <= (position or 0):
-                cost = step.cost
+    cost = quota.cost_at(estimate, position)
     if estimate.problem is not None:
         return Bill(cost, State.UNPRICED, usage.counts, note=estimate.problem)
     return Bill(cost, State.ESTIMATED, usage.counts or estimate.usage, note=note)

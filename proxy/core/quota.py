@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from proxy.core import money
-from proxy.core.model import FreeTier, Tiers
+from proxy.core.model import Cost, Estimate, FreeTier, Tiers
 
 THOUSAND = 1000
 _K = Decimal(THOUSAND)
@@ -23,6 +23,17 @@ _K = Decimal(THOUSAND)
 def thousandths(units: Decimal) -> int:
     """Units as the counter counts them; a part of a thousandth counts as one."""
     return int(money.multiply(units, _K).to_integral_value(rounding="ROUND_CEILING"))
+
+
+def cost_at(estimate: Estimate, position: int | None) -> Cost:
+    """What is held for a call that draws this position from its quota: the cost of the last step that it reaches.
+
+    position: in thousandths; None: none was drawn, which counts as 0. Without a quota, the estimate's own cost.
+    """
+    if estimate.quota is None:
+        return estimate.cost
+    reached = [step.cost for step in estimate.quota.steps if step.from_position <= (position or 0)]
+    return reached[-1] if reached else estimate.cost
 
 
 def free_part(free_tier: FreeTier | None, position: int, units: int) -> int:

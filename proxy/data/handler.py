@@ -93,7 +93,7 @@ class Page:
         """The worst case; where the rule says so and enough was seen, what such calls cost lately instead."""
         estimate = price.estimate(rules, call.rule, call.outbound, now_ms)
         if call.rule.estimate is EstimateMode.LEARNED and estimate.basis == "worst_case":
-            learned = self.gate.learned(call.rule.id, estimate.model)
+            learned = self.gate.learned_costs.of(call.rule.id, estimate.model)
             if learned is not None and learned < estimate.cost.atoms[rules.currency]:
                 return price.estimate(rules, call.rule, call.outbound, now_ms, learned)
         return estimate

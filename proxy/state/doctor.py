@@ -21,9 +21,9 @@ from proxy.core import money
 from proxy.core.text import say
 from proxy.core.windows import local_month
 from proxy.state.keys import Keys
-from proxy.state.plan import Record
 from proxy.state.proxies import ProxyInfo, running
 from proxy.state.reading import Reader
+from proxy.state.record import Record
 from proxy.state.store import StoreUnavailable
 
 SKEW_WARN_MS: Final = 1000
@@ -322,7 +322,7 @@ def _held(reservations: Mapping[str, str]) -> tuple[dict[tuple[str, str], int], 
     for raw in reservations.values():
         try:
             record = Record.parse(raw.encode())
-            for budget, held in zip(record.budgets(), record.held, strict=True):
+            for budget, held in zip(record.facts.budgets, record.held, strict=True):
                 place = (budget.name, budget.period)
                 sums[place] = sums.get(place, 0) + held
         except ValueError:

@@ -8,7 +8,7 @@ Three promises hold whatever dies when: a call that may have been billed is char
 that nobody ended is charged at what it holds when its lease has run out. Must not know HTTP, prices or rules files.
 
 Mutable state, all of it this worker's: live reservations (to renew), statements not yet written (to repeat), denials
-not yet counted, learned costs (to answer at once), the distance between this machine's clock and Redis's.
+not yet counted, the distance between this machine's clock and Redis's.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from msgspec.structs import replace
 from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason, Settled
 from proxy.core.windows import local_day, window_at
 from proxy.state import plan as plans
+from proxy.state import resp
+from proxy.state.abandoned import reclaim_parts
 from proxy.state.keys import DAY_S, ROLLUP_KEPT_S, Keys
-from proxy.state.plan import Parts, Plan
+from proxy.state.learned import LearnedCosts
+from proxy.state.plan import Plan
 from proxy.state.resp import Packed
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
 
@@ -36,8 +39,6 @@ log = structlog.get_logger()
 
 LEASE_S: Final = 30.0
 RECLAIM_EVERY_S: Final = 5.0
-LEARNED_FRESH_S: Final = 2.0
-LEARNED_LEAST: Final = 20  # samples below which nothing is learned
 _PLANS_KEPT: Final = 4096
 _STATEMENTS_KEPT: Final = 50_000
 _ROUNDS: Final = 5  # how often windows are computed again before giving up
@@ -70,23 +71,27 @@ class _Live:
 
 @dataclass(slots=True)
 class _Statement:
-    """A settle or void that must reach Redis, however often it takes."""
+    """A settle or void that must reach Redis, however often it takes. The store gives it the answer."""
 
+    gate: Gate
     call_id: str
     mode: str
-    parts: Parts
+    parts: Packed
     plan: Plan
     until_ms: int | None = None  # void of an admission whose fate is unknown: repeated until then
     in_flight: bool = False
     answered: bool = False  # such a void found nothing yet
     waiter: asyncio.Future[list[Reply] | None] | None = None  # None as result: kept for later
 
+    def done(self) -> bool:
+        """Never before it is written: whoever waits for it may have been cancelled."""
+        return False
 
-@dataclass(slots=True)
-class _Learned:
-    value: int | None = None
-    read_s: float = 0.0
-    refreshing: bool = False
+    def set_result(self, reply: list[Reply]) -> None:
+        self.gate._answered(self, reply)
+
+    def set_exception(self, error: BaseException) -> None:
+        self.gate._unanswered(self, error)
 
 
 class Gate:
@@ -118,8 +123,8 @@ class Gate:
         self._live: dict[str, _Live] = {}
         self._statements: dict[tuple[str, str], _Statement] = {}  # in the order they were made
         self._denials: Counter[tuple[str, str, str]] = Counter()
-        self._learned: dict[tuple[str, str], _Learned] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.learned_costs = LearnedCosts(store, keys, self._spawn)
         self._written = asyncio.Event()
         self._connected_s: float | None = None
         store.on_connected.append(self._on_connected)
@@ -197,22 +202,8 @@ class Gate:
         (Settled.pending).
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
-        spent = bill.cost.atoms
-        fallback = {} if not bill.cost.original else admitted.reserved
-        charges = [spent[c] if c in spent else fallback.get(c, 0) for c in plan.currencies]
-        parts = plan.settle_parts(
-            "settle",
-            ask.id,
-            self.keys.learned(ask.rule, ask.estimate.model or "-"),
-            self._given(),
-            self.now_ms(),
-            units=bill.quota_units,
-            cost=spent[ask.currency],
-            sample=spent[ask.currency] if learn else None,
-            entry=plans.ledger_entry(plan, admitted, bill, status, charges),
-            charges=charges,
-        )
-        reply = await self._state(_Statement(ask.id, "settle", parts, plan))
+        parts = plan.settle_parts(ask, admitted, bill, status, self._given(), self.now_ms(), learn)
+        reply = await self._state(_Statement(self, ask.id, "settle", parts, plan))
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
@@ -271,14 +262,14 @@ class Gate:
         """
         count = 0
         while True:
-            asked = Packed(2, self.keys.reservations, self.keys.leases, self._given(), _RECLAIM_BATCH)
-            reply = await self.store.script("reclaim", [asked])
+            asked = resp.words(2, self.keys.reservations, self.keys.leases, self._given(), _RECLAIM_BATCH)
+            reply = await self.store.script("reclaim", asked)
             self._heard(reply[0])
             calls: list[asyncio.Future[Reply]] = []
             for call_id, record in zip(reply[1::2], reply[2::2], strict=True):
                 name = call_id.decode()
                 try:
-                    parts = plans.reclaim_parts(self.keys, name, record, self._given(), self.now_ms())
+                    parts = reclaim_parts(self.keys, name, record, self._given(), self.now_ms())
                 except (ValueError, LookupError) as error:
                     # Not ours to guess: look again in an hour, and let doctor tell it.
                     log.error("reservation.unreadable", id=name, error=str(error))
@@ -339,44 +330,6 @@ class Gate:
     def _unwritten(self) -> int:
         return sum(not statement.answered for statement in self._statements.values())
 
-    # --- learned costs -------------------------------------------------------------------------------------------
-
-    def learned(self, rule: str, model: str | None) -> int | None:
-        """99th percentile (atoms of the ledger's currency) of what such calls cost lately; None below 20 samples.
-
-        Answers from memory at once; what is older than two seconds is read again behind the answer.
-        """
-        key = (rule, model or "-")
-        known = self._learned.get(key)
-        if known is None:
-            if len(self._learned) >= _PLANS_KEPT:
-                self._learned.clear()
-            known = self._learned[key] = _Learned()
-        now_s = asyncio.get_running_loop().time()
-        if not known.refreshing and (known.read_s == 0.0 or now_s - known.read_s > LEARNED_FRESH_S):
-            known.refreshing = True
-            self._spawn(self._refresh_quietly(rule, model))
-        return known.value
-
-    async def refresh_learned(self, rule: str, model: str | None) -> int | None:
-        """Read the samples now. Raises StoreUnavailable."""
-        key = (rule, model or "-")
-        raw = await self.store.call("LRANGE", self.keys.learned(*key), 0, -1)
-        samples = sorted(map(int, raw))
-        # Nearest rank: the smallest sample that at least 99 of 100 do not exceed.
-        value = samples[-(-99 * len(samples) // 100) - 1] if len(samples) >= LEARNED_LEAST else None
-        known = self._learned.setdefault(key, _Learned())
-        known.value, known.read_s = value, asyncio.get_running_loop().time()
-        return value
-
-    async def _refresh_quietly(self, rule: str, model: str | None) -> None:
-        try:
-            await self.refresh_learned(rule, model)
-        except (StoreUnavailable, ScriptError) as error:
-            log.warning("learned.unread", rule=rule, error=str(error))
-        finally:
-            self._learned.setdefault((rule, model or "-"), _Learned()).refreshing = False
-
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _given(self) -> int:
@@ -388,13 +341,14 @@ class Gate:
 
     def _plan(self, ask: Ask, now_ms: int) -> Plan:
         """The plan for these budgets now. Rules are compiled once, so a budget is known by its identity."""
-        quota = plans.quota_name(ask.estimate.quota)
-        key = (ask.timezone, quota, *map(id, ask.budgets))
+        quota = ask.estimate.quota
+        drawn = (quota.name, quota.period) if quota is not None else None
+        key = (ask.timezone, drawn, *map(id, ask.budgets))
         plan = self._plans.get(key)
         if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan.budgets, ask.budgets):
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, quota, now_ms)
+            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms)
         return plan
 
     def _plan_of(self, admitted: Admitted) -> Plan:
@@ -426,9 +380,8 @@ class Gate:
         return Denied(reason, status, level, estimate, reset_s, busy)
 
     def _void(self, plan: Plan, call_id: str, until_ms: int | None = None) -> _Statement:
-        learned, nothing = self.keys.learned("-", "-"), [0] * len(plan.budgets)
-        parts = plan.settle_parts("void", call_id, learned, self._given(), self.now_ms(), charges=nothing)
-        return _Statement(call_id, "void", parts, plan, until_ms)
+        parts = plan.void_parts(call_id, self._given(), self.now_ms())
+        return _Statement(self, call_id, "void", parts, plan, until_ms)
 
     def _void_unknown(self, plan: Plan, call_id: str) -> None:
         """Release what an unanswered question may have reserved, now or when the store is back.
@@ -455,25 +408,23 @@ class Gate:
 
     def _send(self, statement: _Statement) -> None:
         try:
-            future = self.store.script("settle", statement.parts)
+            self.store.script_for(statement, "settle", statement.parts)
         except StoreUnavailable:
             self._tell(statement, None)
             return
         statement.in_flight = True
-        future.add_done_callback(lambda done: self._answered(statement, done))
 
-    def _answered(self, statement: _Statement, done: asyncio.Future[Reply]) -> None:
+    def _answered(self, statement: _Statement, reply: list[Reply]) -> None:
         statement.in_flight = False
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is None:
-            reply: list[Reply] = done.result()
-            if statement.until_ms is not None and reply[0] == 0 and self.now_ms() < statement.until_ms:
-                statement.answered = True
-            else:
-                self._statements.pop((statement.call_id, statement.mode), None)
-            self._written.set()
-            self._tell(statement, reply)
-            return
+        if statement.until_ms is not None and reply[0] == 0 and self.now_ms() < statement.until_ms:
+            statement.answered = True
+        else:
+            self._statements.pop((statement.call_id, statement.mode), None)
+        self._written.set()
+        self._tell(statement, reply)
+
+    def _unanswered(self, statement: _Statement, error: BaseException) -> None:
+        statement.in_flight = False
         if not isinstance(error, StoreUnavailable):
             log.error("statement.refused", id=statement.call_id, mode=statement.mode, error=str(error))
         self._tell(statement, None)

@@ -16,8 +16,9 @@ from proxy.core import money
 from proxy.core.model import Budget, Level
 from proxy.core.windows import iso, local_day, local_month, window_at
 from proxy.state.keys import Keys
-from proxy.state.plan import Record, threshold_atoms
+from proxy.state.plan import threshold_atoms
 from proxy.state.reading import Reader
+from proxy.state.record import Record
 
 _CHUNK: Final = 500
 _FIND_AT_MOST: Final = 1_000_000  # entries looked through for one id

@@ -1,8 +1,9 @@
-"""How a call's values become the keys and arguments of the scripts in lua/, and come back from a reservation's record.
+"""How a call's values become the keys and arguments of the scripts in lua/.
 
 A `Plan` is what all calls with the same budgets, in the same windows, have in common; it is made once and used until
-the first of its windows ends. The rest is filled in per call. Decides nothing and sends nothing: the order of
-arguments here and the headers of the Lua files are two sides of one contract.
+the first of its windows ends. Within it, what calls of one caller to one endpoint say alike is encoded once too. The
+rest is filled in per call. Decides nothing and sends nothing: the order of arguments here and the headers of the Lua
+files are two sides of one contract.
 """
 
 from __future__ import annotations
@@ -14,111 +15,34 @@ from typing import Final
 
 import msgspec
 
-from proxy.core import money
-from proxy.core.model import (
-    Admitted,
-    Ask,
-    Bill,
-    Budget,
-    Cost,
-    Estimate,
-    Level,
-    Period,
-    PeriodUnit,
-    Priority,
-    Quota,
-    Window,
-)
+from proxy.core import money, quota
+from proxy.core.model import Admitted, Ask, Bill, Budget, Cost, Level, Period, PeriodUnit, Priority, Quota, Window
 from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
+from proxy.state import resp
 from proxy.state.keys import Keys
-from proxy.state.resp import Argument, Packed
-
-Parts = tuple[Packed, ...]  # the number of keys, the keys and the arguments of a script, some encoded beforehand
+from proxy.state.record import BudgetFacts, QuotaFacts
+from proxy.state.resp import Packed
 
 _DAY = Period(PeriodUnit.DAY)
 _MONTH = Period(PeriodUnit.MONTH)
 _PATH_KEPT: Final = 500  # characters of a path that the ledger keeps
+_ERRANDS_KEPT: Final = 1024
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
-LEDGER_FIELDS: Final = (
-    *("id", "at", "api", "rule", "caller", "method", "path", "status", "state"),
-    *("cost", "currency", "original_cost", "original_currency", "fx_rate", "fx_date", "estimate"),
-    *("model", "usage", "terms", "budgets", "note"),
+# The ledger's fields: those that calls of one errand share, then each call's own.
+_SHARED_FIELDS: Final = (
+    *("api", "rule", "caller", "method", "path", "model"),
+    *("currency", "original_currency", "fx_rate", "fx_date"),
 )
-_NO_ENTRY: Final = ("",) * len(LEDGER_FIELDS)
-
-
-# --- the record of a reservation -------------------------------------------------------------------------------------
-
-
-class BudgetFacts(msgspec.Struct):
-    """One budget as it was at admission: enough to charge it without the rules."""
-
-    name: str
-    period: str
-    currency: str
-    limit: int  # atoms
-    starts: int  # ms
-    ends: int  # ms
-    timezone: str
-    thresholds: list[int]  # basis points
-
-
-class QuotaFacts(msgspec.Struct):
-    name: str
-    period: str
-    ends: int  # ms
-    steps: list[tuple[int, str, str]]  # first position, price in its own currency, estimate in the ledger's
-
-
-class Facts(msgspec.Struct):
-    """What a call in flight is, for people who look at Redis and for the proxy that reclaims it."""
-
-    at: str
-    at_ms: int
-    api: str
-    rule: str
-    caller: str
-    method: str
-    path: str
-    model: str
-    estimate: str  # "1500.25", in `currency`
-    currency: str
-    timezone: str
-    original: str
-    original_currency: str
-    fx_rate: str
-    fx_date: str
-    usage: dict[str, int]
-    budgets: msgspec.Raw
-    quota: QuotaFacts | None = None
-
-
-_decode_facts = msgspec.json.Decoder(Facts).decode
-_decode_budgets = msgspec.json.Decoder(list[BudgetFacts]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A reservation as kept in Redis: "held by budget|quota units|position|facts"."""
-
-    held: tuple[int, ...]  # atoms, in the order of the budgets
-    units: int  # thousandths drawn from the quota
-    position: int  # -1: no quota
-    facts: Facts
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Record:
-        """Raises ValueError (msgspec.DecodeError is one) for anything else than what admit.lua writes."""
-        held, units, position, facts = raw.split(b"|", 3)
-        return cls(tuple(map(int, held.split())), int(units or 0), int(position), _decode_facts(facts))
-
-    def budgets(self) -> list[BudgetFacts]:
-        return _decode_budgets(self.facts.budgets)
-
-
-# --- what calls have in common ---------------------------------------------------------------------------------------
+_OWN_FIELDS: Final = (
+    *("status", "state", "cost", "original_cost", "estimate"),
+    *("usage", "terms", "budgets", "note"),
+)
+LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
+_ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
+_CALL_SIZE: Final = 14  # of the array that settle.lua is given
+_VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
 
 
 def percent_text(basis_points: int) -> str:
@@ -154,16 +78,30 @@ class _Now:
 _now = _Now()
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What the calls of one caller to one endpoint and model say alike, at one exchange rate.
+
+    facts: the end of the reservation's facts. call: the beginning of what settle.lua is given. entry: the shared fields
+    of the ledger's entry, behind its header. All encoded.
+    """
+
+    fx_rate: Decimal | None
+    facts: str
+    call: bytes
+    entry: bytes
+
+
 class Plan:
     """Keys and arguments of all calls with these budgets while `from_ms` <= now < `until_ms`."""
 
     def __init__(
-        self, keys: Keys, budgets: tuple[Budget, ...], timezone: str, quota: tuple[str, Period] | None, now_ms: int
+        self, keys: Keys, budgets: tuple[Budget, ...], timezone: str, drawn: tuple[str, Period] | None, now_ms: int
     ) -> None:
         windows = tuple(window_at(b.period, b.timezone, now_ms) for b in budgets)
-        quota_window = window_at(quota[1], timezone, now_ms) if quota else None
+        drawn_window = window_at(drawn[1], timezone, now_ms) if drawn else None
         self._fill(
-            keys, budgets, windows, timezone, (quota[0], quota_window) if quota and quota_window else None, now_ms
+            keys, budgets, windows, timezone, (drawn[0], drawn_window) if drawn and drawn_window else None, now_ms
         )
 
     @classmethod
@@ -173,12 +111,12 @@ class Plan:
         budgets: tuple[Budget, ...],
         windows: tuple[Window, ...],
         timezone: str,
-        quota: tuple[str, Window] | None,
+        drawn: tuple[str, Window] | None,
         now_ms: int,
     ) -> Plan:
         """The plan of a call admitted earlier: its own windows hold, whatever the time is now."""
         plan = cls.__new__(cls)
-        plan._fill(keys, budgets, windows, timezone, quota, now_ms)
+        plan._fill(keys, budgets, windows, timezone, drawn, now_ms)
         return plan
 
     def _fill(
@@ -187,12 +125,12 @@ class Plan:
         budgets: tuple[Budget, ...],
         windows: tuple[Window, ...],
         timezone: str,
-        quota: tuple[str, Window] | None,
+        drawn: tuple[str, Window] | None,
         now_ms: int,
     ) -> None:
         day = window_at(_DAY, timezone, now_ms)
         month = window_at(_MONTH, timezone, now_ms)
-        bounds = [*windows, day, *([quota[1]] if quota else [])]
+        bounds = [*windows, day, *([drawn[1]] if drawn else [])]
         self.from_ms = max(w.start_ms for w in bounds)
         self.until_ms = min(w.end_ms for w in bounds)
         self.keys = keys
@@ -200,117 +138,127 @@ class Plan:
         self.windows = windows
         self.currencies = tuple(b.currency for b in budgets)
         self.timezone = timezone
-        self.quota = quota
-        self.budget_keys = tuple(keys.budget(b.name, w.label) for b, w in zip(budgets, windows, strict=True))
-        self.quota_key = keys.quota(quota[0], quota[1].label) if quota else None
-        in_flight, quota_keys = (keys.reservations, keys.leases), (self.quota_key,) if self.quota_key else ()
-        admit_keys = (*in_flight, *self.budget_keys, *quota_keys)
-        self._admit_keys = Packed(len(admit_keys), *admit_keys)
-        self._extend_keys = Packed(2 + len(budgets), *in_flight, *self.budget_keys)
-        settle_keys = (
-            *(*in_flight, keys.settled(day.label), keys.ledger(month.label), keys.day(day.label)),
-            *(keys.day_callers(day.label), keys.thresholds, *self.budget_keys, *quota_keys),
-        )
-        self._settle_keys = Packed(len(settle_keys) + 2, *settle_keys)  # and two that are the call's own
-        self._charge_heads = [  # of the ledger's `budgets`, up to the charge
-            _encode((b.name, w.label, b.currency)).decode()[:-1] for b, w in zip(budgets, windows, strict=True)
-        ]
+        self.quota = drawn
+        self._errands: dict[tuple[str | None, ...], Errand] = {}
         self.percents = {percent_text(bp): bp for b in budgets for bp in b.thresholds_bp()}
-        self.budget_facts = msgspec.Raw(
-            _encode(
-                [
-                    BudgetFacts(
-                        b.name,
-                        w.label,
-                        b.currency,
-                        b.limit_atoms,
-                        w.start_ms,
-                        w.end_ms,
-                        b.timezone,
-                        list(b.thresholds_bp()),
-                    )
-                    for b, w in zip(budgets, windows, strict=True)
-                ]
-            )
+        self._charge_heads = [  # of the ledger's `budgets`, up to the charge
+            _encode((b.name, w.label, b.currency)).decode()[:-1] + ',"' for b, w in zip(budgets, windows, strict=True)
+        ]
+        self._fill_keys(day, month)
+        self._fill_arguments(day, month)
+
+    def _fill_keys(self, day: Window, month: Window) -> None:
+        keys = self.keys
+        in_flight = (keys.reservations, keys.leases)
+        budget_keys = [keys.budget(b.name, w.label) for b, w in zip(self.budgets, self.windows, strict=True)]
+        quota_keys = [keys.quota(self.quota[0], self.quota[1].label)] if self.quota else []
+        admit = (*in_flight, *budget_keys, *quota_keys)
+        settle = (
+            *(*in_flight, keys.settled(day.label), keys.ledger(month.label), keys.day(day.label)),
+            *(keys.day_callers(day.label), keys.thresholds, *budget_keys, *quota_keys),
         )
-        quota_keep = quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if quota else 0
-        admit: list[Argument] = [self.from_ms, self.until_ms, quota_keep]
-        extend: list[Argument] = []
-        settle: list[Argument] = [
+        self._admit_keys = resp.words(len(admit), *admit)
+        self._extend_keys = resp.words(2 + len(budget_keys), *in_flight, *budget_keys)
+        self._settle_keys = resp.words(len(settle) + 2, *settle)  # and two that are the call's own
+
+    def _fill_arguments(self, day: Window, month: Window) -> None:
+        quota_keep = self.quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if self.quota else 0
+        admit, extend, settle, facts = [], [], [], []
+        for b, w in zip(self.budgets, self.windows, strict=True):
+            digits, keep = money.exponent(b.currency), w.end_ms + k.BUDGET_KEPT_S * 1000
+            limit_text = money.format_text(b.limit_atoms, b.currency)
+            restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
+            starts, resets = iso(w.start_ms, b.timezone), iso(w.end_ms, b.timezone)
+            marks: list[str | int] = []
+            for bp in b.thresholds_bp():
+                marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
+            admit.append((b.limit_atoms, restrict, stop, keep, digits, b.currency, limit_text, starts, resets))
+            extend.append((b.limit_atoms, digits, b.currency))
+            settle.append((b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text, marks))
+            thresholds = list(b.thresholds_bp())
+            facts.append(
+                BudgetFacts(b.name, w.label, b.currency, b.limit_atoms, w.start_ms, w.end_ms, b.timezone, thresholds)
+            )
+        kept = (
             day.end_ms + k.SETTLED_KEPT_S * 1000,
             month.end_ms + k.LEDGER_KEPT_S * 1000,
             day.end_ms + k.ROLLUP_KEPT_S * 1000,
             quota_keep,
-        ]
-        for b, w in zip(budgets, windows, strict=True):
-            digits, keep = str(money.exponent(b.currency)), w.end_ms + k.BUDGET_KEPT_S * 1000
-            limit_text = money.format_text(b.limit_atoms, b.currency)
-            starts, resets = iso(w.start_ms, b.timezone), iso(w.end_ms, b.timezone)
-            restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
-            admit += [b.limit_atoms, restrict, stop, keep, digits, b.currency, limit_text, starts, resets]
-            extend += [b.limit_atoms, digits, b.currency]
-            marks = [(percent_text(bp), threshold_atoms(b.limit_atoms, bp)) for bp in b.thresholds_bp()]
-            settle += [b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text]
-            settle += [marks[0][1], " ".join(f"{name}={atoms}" for name, atoms in marks)]
-        self._admit_static, self._extend_static, self._settle_static = Packed(*admit), Packed(*extend), Packed(*settle)
+        )
+        self._admit_static = resp.word(resp.encode((self.from_ms, self.until_ms, quota_keep, admit)))
+        self._extend_static = resp.word(resp.encode(extend))
+        self._settle_static = resp.word(resp.encode((*kept, settle)))
+        self._budget_facts = _encode(facts).decode()
+
+    def errand(self, ask: Ask, cost: Cost) -> Errand:
+        """What this call has in common with those before it."""
+        key = (
+            *(ask.api, ask.rule, ask.caller, ask.method, ask.path, ask.estimate.model),
+            *(ask.currency, cost.original_currency, cost.fx_date),
+        )
+        found = self._errands.get(key)
+        # By identity first: a rate is found once a day, and decimals are slow to compare.
+        if found is not None and (cost.fx_rate is found.fx_rate or cost.fx_rate == found.fx_rate):
+            return found
+        if len(self._errands) >= _ERRANDS_KEPT:
+            self._errands.clear()
+        found = self._errands[key] = self._new_errand(ask, cost)
+        return found
+
+    def _new_errand(self, ask: Ask, cost: Cost) -> Errand:
+        shared = {
+            "api": ask.api,
+            "rule": ask.rule,
+            "caller": ask.caller,
+            "method": ask.method,
+            "path": ask.path[:_PATH_KEPT],
+            "model": ask.estimate.model or "",
+            "currency": ask.currency,
+            "original_currency": cost.original_currency,
+            "fx_rate": money.plain(cost.fx_rate) if cost.fx_rate is not None else "",
+            "fx_date": cost.fx_date or "",
+        }
+        who = f"{ask.api}|{ask.rule}|{ask.caller}"
+        pairs = [word for name in _SHARED_FIELDS for word in (name, shared[name])]
+        return Errand(
+            fx_rate=cost.fx_rate,
+            facts=f',{_encode({**shared, "timezone": self.timezone}).decode()[1:-1]},"budgets":{self._budget_facts}}}',
+            call=resp.array(_CALL_SIZE) + resp.items((who, ask.api, ask.caller)),
+            entry=resp.array(_ENTRY_SIZE) + resp.items(tuple(pairs)),
+        )
 
     # --- admit
 
-    def admit_parts(self, ask: Ask, given_now: int, now_ms: int, lease_ms: int) -> Parts:
+    def admit_parts(self, ask: Ask, given_now: int, now_ms: int, lease_ms: int) -> Packed:
         """What admit.lua is given. Raises KeyError when the estimate lacks a budget's currency."""
-        estimate, quota = ask.estimate, ask.estimate.quota
-        steps = quota.steps if quota else ()
+        estimate, drawn = ask.estimate, ask.estimate.quota
+        atoms = estimate.cost.atoms
+        amounts = [atoms[currency] for currency in self.currencies]
+        units = -1
+        steps: list[tuple[int, ...]] = []
+        if drawn is not None:
+            units = drawn.units
+            steps = [(s.from_position, *(s.cost.atoms[c] for c in self.currencies)) for s in drawn.steps]
         essential = 1 if ask.priority is Priority.ESSENTIAL else 0
-        amounts: list[int] = []
-        if not steps:
-            atoms = estimate.cost.atoms
-            amounts = [atoms[currency] for currency in self.currencies]
-        for step in steps:
-            amounts.append(step.from_position)
-            amounts += [step.cost.atoms[currency] for currency in self.currencies]
-        own = Packed(
-            *(ask.id, given_now, lease_ms, essential, len(self.budgets)),
-            *(quota.units if quota else "", len(steps), self._facts(ask, now_ms), *amounts),
+        own = resp.encode((ask.id, given_now, lease_ms, essential, units, amounts, steps))
+        facts = self._facts(ask, now_ms)
+        keys = self._admit_keys
+        return Packed(
+            keys.count + 3,
+            b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (keys.data, len(own), own, len(facts), facts, self._admit_static),
         )
-        return self._admit_keys, own, self._admit_static
 
     def _facts(self, ask: Ask, now_ms: int) -> bytes:
-        estimate, cost = ask.estimate, ask.estimate.cost
-        facts = Facts(
-            at=_now.text(now_ms, self.timezone),
-            at_ms=now_ms,
-            api=ask.api,
-            rule=ask.rule,
-            caller=ask.caller,
-            method=ask.method,
-            path=ask.path[:_PATH_KEPT],
-            model=estimate.model or "",
-            estimate=money.format_decimal(cost.atoms[ask.currency], ask.currency),
-            currency=ask.currency,
-            timezone=self.timezone,
-            original=money.plain(cost.original),
-            original_currency=cost.original_currency,
-            fx_rate=money.plain(cost.fx_rate) if cost.fx_rate is not None else "",
-            fx_date=cost.fx_date or "",
-            usage=dict(estimate.usage),
-            budgets=self.budget_facts,
-            quota=self._quota_facts(estimate, ask.currency),
-        )
-        return _encode(facts)
-
-    def _quota_facts(self, estimate: Estimate, currency: str) -> QuotaFacts | None:
-        if self.quota is None or estimate.quota is None:
-            return None
-        name, window = self.quota
-        steps = [
-            (
-                step.from_position,
-                money.plain(step.cost.original),
-                money.format_decimal(step.cost.atoms[currency], currency),
-            )
-            for step in estimate.quota.steps
-        ]
-        return QuotaFacts(name, window.label, window.end_ms, steps)
+        """The JSON of a reservation's `Facts`."""
+        estimate = ask.estimate
+        cost = estimate.cost
+        at, held = _now.text(now_ms, self.timezone), money.format_decimal(cost.atoms[ask.currency], ask.currency)
+        usage = _encode(dict(estimate.usage)).decode()
+        own = f'{{"at":"{at}","at_ms":{now_ms},"estimate":"{held}","original":"{money.plain(cost.original)}"'
+        own += f',"usage":{usage}'
+        if self.quota is not None and estimate.quota is not None:
+            own += f',"quota":{_quota_facts(*self.quota, estimate.quota, ask.currency)}'
+        return (own + self.errand(ask, cost).facts).encode()
 
     def level(self, index: int, spent: int, reserved: int) -> Level | None:
         """The budget that a script counts as number `index` (from 1; 0 = none)."""
@@ -321,148 +269,108 @@ class Plan:
 
     # --- extend
 
-    def extend_parts(self, ask: Ask, given_now: int, lease_ms: int, totals: Sequence[int]) -> Parts:
+    def extend_parts(self, ask: Ask, given_now: int, lease_ms: int, totals: Sequence[int]) -> Packed:
         """What extend.lua is given."""
-        own = Packed(ask.id, given_now, lease_ms, 1 if ask.priority is Priority.ESSENTIAL else 0, *totals)
-        return self._extend_keys, own, self._extend_static
+        essential = 1 if ask.priority is Priority.ESSENTIAL else 0
+        own = resp.word(resp.encode((ask.id, given_now, lease_ms, essential, totals)))
+        return Packed(self._extend_keys.count + 2, self._extend_keys.data + own + self._extend_static)
 
     # --- settle, void, reclaim
 
     def settle_parts(
+        self, ask: Ask, admitted: Admitted, bill: Bill, status: int | None, given_now: int, now_ms: int, learn: bool
+    ) -> Packed:
+        """What settle.lua is given to charge a call that ended with this bill."""
+        cost = bill.cost
+        spent = cost.atoms
+        fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
+        charges = [spent[c] if c in spent else fallback.get(c, 0) for c in self.currencies]
+        amount = spent[ask.currency]
+        errand = self.errand(ask, cost)
+        held = quota.cost_at(ask.estimate, admitted.position)
+        own = resp.items(
+            (
+                *("settle", ask.id, _now.text(admitted.now_ms, self.timezone)),
+                *(given_now, _now.text(now_ms, self.timezone)),
+                False if bill.quota_units is None else bill.quota_units,
+                *(amount, amount if learn else False, bill.note or "", charges),
+            )
+        )
+        entry = errand.entry + resp.items(
+            (
+                *("status", "" if status is None else str(status), "state", bill.state.value),
+                *("cost", money.format_decimal(amount, ask.currency), "original_cost", money.plain(cost.original)),
+                *("estimate", money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency)),
+                *("usage", _encode(dict(bill.usage)).decode(), "terms", terms_text(cost)),
+                *("budgets", self.charged(charges), "note", bill.note or ""),
+            )
+        )
+        return self._settle(ask.id, self.keys.learned(ask.rule, ask.estimate.model or "-"), errand.call + own + entry)
+
+    def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
+        """What settle.lua is given to release a reservation whose call was never made."""
+        own = ("void", call_id, "", given_now, _now.text(now_ms, self.timezone), False, 0, False, "", (), ())
+        return self._settle(call_id, self.keys.learned("-", "-"), _VOID_HEAD + resp.items(own))
+
+    def reclaim_parts(
         self,
-        mode: str,
         call_id: str,
-        learned: str,
         given_now: int,
         now_ms: int,
-        *,
-        record: bytes = b"",
-        units: int | None = None,
-        cost: int = 0,
-        sample: int | None = None,
-        entry: Sequence[str] = _NO_ENTRY,
+        raw: bytes,
+        cost: int,
         charges: Sequence[int],
-    ) -> Parts:
-        """What settle.lua is given; learned is a key, entry has the values of LEDGER_FIELDS (a void needs none)."""
-        own: list[Argument] = [self.keys.unconfirmed(call_id), learned, mode, call_id, given_now, len(self.budgets)]
-        own += [record, "" if units is None else units, cost, "" if sample is None else sample]
-        own += [_now.text(now_ms, self.timezone), *entry, *charges]
-        return self._settle_keys, Packed(*own), self._settle_static
+        entry: dict[str, str],
+    ) -> Packed:
+        """What settle.lua is given to charge an abandoned reservation; raw: its record, entry: by LEDGER_FIELDS."""
+        who = f"{entry['api']}|{entry['rule']}|{entry['caller']}"
+        words = [word for name in LEDGER_FIELDS for word in (name, entry[name])]
+        call = (
+            *(who, entry["api"], entry["caller"], "reclaim", call_id, entry["at"]),
+            *(given_now, _now.text(now_ms, self.timezone), False, cost, False, entry["note"], charges, words),
+        )
+        learned = self.keys.learned(entry["rule"], entry["model"] or "-")
+        return self._settle(call_id, learned, resp.encode(call), resp.word(raw))
+
+    def _settle(self, call_id: str, learned: str, call: bytes, raw: bytes = b"") -> Packed:
+        keys = self._settle_keys
+        unconfirmed, learned_key = self.keys.unconfirmed(call_id).encode(), learned.encode()
+        data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b%b" % (
+            *(keys.data, len(unconfirmed), unconfirmed, len(learned_key), learned_key),
+            *(len(call), call, self._settle_static, raw),
+        )
+        return Packed(keys.count + (5 if raw else 4), data)
 
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
         amounts = map(money.format_decimal, charges, self.currencies)
-        lines = [f'{head},"{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
+        lines = [f'{head}{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
         return f"[{','.join(lines)}]"
 
 
-def ledger_entry(plan: Plan, admitted: Admitted, bill: Bill, status: int | None, charges: Sequence[int]) -> list[str]:
-    """Values of LEDGER_FIELDS for a call that ended."""
-    ask, cost = admitted.ask, bill.cost
-    estimate = estimated_cost(ask.estimate, admitted.position)
-    terms = [
-        {
-            "name": term.name,
-            "quantity": money.plain(term.quantity),
-            "unit_price": money.plain(term.unit_price),
-            "amount": money.plain(term.amount),
-        }
+def _quota_facts(name: str, window: Window, drawn: Quota, currency: str) -> str:
+    steps = [
+        (
+            step.from_position,
+            money.plain(step.cost.original),
+            money.format_decimal(step.cost.atoms[currency], currency),
+        )
+        for step in drawn.steps
+    ]
+    return _encode(QuotaFacts(name, window.label, window.end_ms, steps)).decode()
+
+
+def terms_text(cost: Cost) -> str:
+    """The ledger's `terms`: the lines of the sum as JSON, amounts as plain decimals."""
+    plain = money.plain
+    lines = [
+        f'{{"name":"{term.name}","quantity":"{plain(term.quantity)}","unit_price":"{plain(term.unit_price)}",'
+        f'"amount":"{plain(term.amount)}"}}'
         for term in cost.terms
     ]
-    return [
-        *(ask.id, _now.text(admitted.now_ms, plan.timezone), ask.api, ask.rule, ask.caller, ask.method),
-        *(ask.path[:_PATH_KEPT], "" if status is None else str(status), bill.state.value),
-        *(money.format_decimal(cost.atoms[ask.currency], ask.currency), ask.currency),
-        *(money.plain(cost.original), cost.original_currency),
-        *(money.plain(cost.fx_rate) if cost.fx_rate is not None else "", cost.fx_date or ""),
-        money.format_decimal(estimate.atoms.get(ask.currency, 0), ask.currency),
-        *(ask.estimate.model or "", _encode(dict(bill.usage)).decode(), _encode(terms).decode()),
-        *(plan.charged(charges), bill.note or ""),
-    ]
-
-
-def estimated_cost(estimate: Estimate, position: int | None) -> Cost:
-    """What was reserved at admission: the cost of the last quota step that the position has reached."""
-    if estimate.quota is None or not estimate.quota.steps:
-        return estimate.cost
-    best = estimate.quota.steps[0]
-    for step in estimate.quota.steps:
-        if step.from_position <= (position or 0):
-            best = step
-    return best.cost
+    return f"[{','.join(lines)}]"
 
 
 def held_by_currency(plan: Plan, ask: Ask, position: int | None) -> Mapping[str, int]:
-    atoms = estimated_cost(ask.estimate, position).atoms
+    atoms = quota.cost_at(ask.estimate, position).atoms
     return {currency: atoms[currency] for currency in (*plan.currencies, ask.currency)}
-
-
-def quota_name(quota: Quota | None) -> tuple[str, Period] | None:
-    return (quota.name, quota.period) if quota else None
-
-
-# --- a reservation whose proxy is gone -------------------------------------------------------------------------------
-
-
-def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: int) -> Parts:
-    """What settle.lua is given to charge an abandoned reservation at what it holds.
-
-    Raises ValueError for a bad record.
-    """
-    record = Record.parse(raw)
-    facts = record.facts
-    budgets, windows = [], []
-    for b in record.budgets():
-        # Period, restrict and stop decide admissions only: an ended call needs the window and the thresholds.
-        budgets.append(
-            Budget(
-                b.name,
-                b.limit,
-                b.currency,
-                _DAY,
-                b.timezone,
-                warn_bp=tuple(b.thresholds),
-                restrict_bp=b.thresholds[-1],
-                stop_bp=b.thresholds[-1],
-            )
-        )
-        windows.append(Window(b.period, b.starts, b.ends))
-    quota = (facts.quota.name, Window(facts.quota.period, 0, facts.quota.ends)) if facts.quota else None
-    plan = Plan.of_windows(keys, tuple(budgets), tuple(windows), facts.timezone, quota, facts.at_ms)
-    cost, original = _abandoned_cost(record, plan)
-    entry = [
-        *(call_id, facts.at, facts.api, facts.rule, facts.caller, facts.method, facts.path, "", "unconfirmed"),
-        *(money.format_decimal(cost, facts.currency), facts.currency, original, facts.original_currency),
-        *(facts.fx_rate, facts.fx_date, money.format_decimal(cost, facts.currency), facts.model),
-        *(_encode(facts.usage).decode(), "[]", plan.charged(record.held), "unconfirmed"),
-    ]
-    return plan.settle_parts(
-        "reclaim",
-        call_id,
-        keys.learned(facts.rule, facts.model or "-"),
-        given_now,
-        now_ms,
-        record=raw,
-        cost=cost,
-        entry=entry,
-        charges=record.held,
-    )
-
-
-def _abandoned_cost(record: Record, plan: Plan) -> tuple[int, str]:
-    """Atoms of the ledger's currency, and the original amount, of what the reservation holds now."""
-    facts = record.facts
-    estimate, original = facts.estimate, facts.original
-    if facts.quota:
-        for start, step_original, step_estimate in facts.quota.steps:
-            if start <= max(record.position, 0):
-                estimate, original = step_estimate, step_original
-    estimated = money.to_atoms(Decimal(estimate), facts.currency)
-    for held, currency in zip(record.held, plan.currencies, strict=True):
-        if currency == facts.currency and held != estimated:
-            # The reservation has grown since: the original amount follows at the same rate.
-            amount = money.from_atoms(held, facts.currency)
-            if facts.fx_rate:
-                amount = money.divide(amount, Decimal(facts.fx_rate)).quantize(Decimal("1e-9"))
-            return held, money.plain(amount)
-    return estimated, original

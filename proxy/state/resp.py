@@ -1,7 +1,7 @@
-"""A script's arguments as Redis's protocol (RESP) has them, so that what many calls share is encoded once.
+"""A script's keys and arguments as Redis's protocol (RESP) has them, so that what many calls share is encoded once.
 
-Encoding ninety arguments costs more than everything else that sending a call does; most of them are the same for all
-calls with the same budgets. Knows nothing of scripts, keys or connections.
+Encoding the words of a call one by one costs more than everything else that sending it does; nearly all of them are the
+same for all calls with the same budgets. Knows nothing of scripts, keys or connections.
 """
 
 from __future__ import annotations
@@ -9,22 +9,45 @@ from __future__ import annotations
 from typing import Any
 
 import hiredis
+import msgspec
 
 Argument = str | bytes | int
 pack_command: Any = hiredis.pack_command  # its type stub allows tuples of one only
+encode = msgspec.msgpack.Encoder().encode
 
 
 class Packed:
-    """Consecutive arguments, encoded: how many they are, and their bytes."""
+    """Consecutive words of a command, encoded: how many they are, and their bytes."""
 
     __slots__ = ("count", "data")
 
-    def __init__(self, *args: Argument) -> None:
-        command: bytes = pack_command(args)
-        self.count = len(args)
-        self.data = command[command.index(b"\n") + 1 :]  # without "*<count>\r\n"
+    def __init__(self, count: int, data: bytes) -> None:
+        self.count = count
+        self.data = data
 
 
-def command(*parts: Packed) -> bytes:
-    """One command of these arguments in this order."""
-    return b"*%d\r\n%b" % (sum([part.count for part in parts]), b"".join([part.data for part in parts]))
+def words(*args: Argument) -> Packed:
+    """These words."""
+    command: bytes = pack_command(args)
+    return Packed(len(args), command[command.index(b"\n") + 1 :])  # without "*<count>\r\n"
+
+
+def word(data: bytes) -> bytes:
+    """One word's bytes on the wire."""
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def command(name: Packed, rest: Packed) -> bytes:
+    """One command: its name (with what belongs to it), and the other words."""
+    return b"*%d\r\n%b%b" % (name.count + rest.count, name.data, rest.data)
+
+
+def items(values: tuple[Any, ...]) -> bytes:
+    """The members of a MessagePack array without its header: what such arrays can be joined from. See `array`."""
+    data: bytes = encode(values)
+    return data[1 if len(values) < 16 else 3 :]
+
+
+def array(size: int) -> bytes:
+    """The header of a MessagePack array of so many members (below 65536)."""
+    return bytes((0x90 | size,)) if size < 16 else b"\xdc" + size.to_bytes(2, "big")

@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import hiredis
 import structlog
@@ -62,6 +62,21 @@ def script_source(name: str) -> str:
     return (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
 
 
+class Receiver(Protocol):
+    """Whoever waits for a reply; a Future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody wants the reply any more."""
+        ...
+
+    def set_result(self, reply: Any, /) -> None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+_ScriptCall = tuple[str, Packed]  # a script's text and what it was given: to run it where the server has forgotten it
+
+
 class _Link(asyncio.Protocol):
     """The protocol on an open connection. Mutable state: calls not yet written, calls not yet answered."""
 
@@ -72,7 +87,7 @@ class _Link(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._buffer: list[bytes] = []
         self._turn_s = 0.0
-        self.waiting: deque[tuple[asyncio.Future[Reply], float, _ScriptCall | None]] = deque()
+        self.waiting: deque[tuple[Receiver, float, _ScriptCall | None]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._suspect: float | None = None
         self._transport: asyncio.Transport | None = None
@@ -82,13 +97,13 @@ class _Link(asyncio.Protocol):
         self._transport = transport
         transport.set_protocol(self)
 
-    def send(self, command: bytes, future: asyncio.Future[Reply], call: _ScriptCall | None) -> None:
+    def send(self, command: bytes, receiver: Receiver, call: _ScriptCall | None) -> None:
         """Queue one encoded command; the first of a loop turn schedules the write of all."""
         if not self._buffer:
             self._turn_s = self._loop.time()
             self._loop.call_soon(self._flush)
         self._buffer.append(command)
-        self.waiting.append((future, self._turn_s, call))
+        self.waiting.append((receiver, self._turn_s, call))
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_EVERY_S, self._look)
 
@@ -118,22 +133,23 @@ class _Link(asyncio.Protocol):
                 reply = reader.gets()
                 if reply is False:
                     return
-                future, _, call = self.waiting.popleft()
+                receiver, _, call = self.waiting.popleft()
                 if isinstance(reply, hiredis.ReplyError):
-                    self._refused(reply, future, call)
-                elif not future.done():
-                    future.set_result(reply)
+                    self._refused(reply, receiver, call)
+                elif not receiver.done():
+                    receiver.set_result(reply)
         except (hiredis.ProtocolError, IndexError) as error:
             self.close(f"not the Redis protocol: {error}")
 
-    def _refused(self, error: Exception, future: asyncio.Future[Reply], call: _ScriptCall | None) -> None:
+    def _refused(self, error: Exception, receiver: Receiver, call: _ScriptCall | None) -> None:
         text = str(error)
         if text.startswith("NOSCRIPT") and call is not None:
             # Somebody flushed the script cache: EVAL runs it and loads it again.
-            self.send(resp.command(Packed("EVAL", call.source), *call.parts), future, None)
-        elif not future.done():
+            source, rest = call
+            self.send(resp.command(resp.words("EVAL", source), rest), receiver, None)
+        elif not receiver.done():
             unable = text.startswith(_UNABLE) or any(mark in text for mark in _UNABLE_INSIDE)
-            future.set_exception(StoreUnavailable(text) if unable else ScriptError(text))
+            receiver.set_exception(StoreUnavailable(text) if unable else ScriptError(text))
 
     def eof_received(self) -> bool:
         return False
@@ -154,18 +170,10 @@ class _Link(asyncio.Protocol):
             self._transport.abort()
         self._buffer = []
         waiting, self.waiting = self.waiting, deque()
-        for future, _, _ in waiting:
-            if not future.done():
-                future.set_exception(StoreUnavailable(reason))
+        for receiver, _, _ in waiting:
+            if not receiver.done():
+                receiver.set_exception(StoreUnavailable(reason))
         self._keep = None
-
-
-class _ScriptCall:
-    __slots__ = ("parts", "source")
-
-    def __init__(self, source: str, parts: Sequence[Packed]) -> None:
-        self.source = source
-        self.parts = parts
 
 
 class Store:
@@ -188,7 +196,7 @@ class Store:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sources = {name: script_source(name) for name in SCRIPTS}
         self._evalsha = {
-            name: Packed("EVALSHA", hashlib.sha1(text.encode()).hexdigest()) for name, text in self._sources.items()
+            name: resp.words("EVALSHA", hashlib.sha1(text.encode()).hexdigest()) for name, text in self._sources.items()
         }
         self._first_try = asyncio.Event()
 
@@ -227,17 +235,24 @@ class Store:
         link.send(resp.pack_command(args), future, None)
         return future
 
-    def script(self, name: str, parts: Sequence[Packed]) -> asyncio.Future[Reply]:
+    def script(self, name: str, rest: Packed) -> asyncio.Future[Reply]:
         """Run lua/<name>.lua by its digest (and once more with its text where the server does not know it).
 
-        parts: the number of keys, the keys and the arguments.
+        rest: the number of keys, the keys and the arguments. Raises as `call`.
         """
         link = self._link
         if link is None:
             raise StoreUnavailable(self.reason)
         future: asyncio.Future[Reply] = link._loop.create_future()
-        link.send(resp.command(self._evalsha[name], *parts), future, _ScriptCall(self._sources[name], parts))
+        link.send(resp.command(self._evalsha[name], rest), future, (self._sources[name], rest))
         return future
+
+    def script_for(self, receiver: Receiver, name: str, rest: Packed) -> None:
+        """As `script`, but the reply (or what went wrong) is given to this receiver as soon as it is here."""
+        link = self._link
+        if link is None:
+            raise StoreUnavailable(self.reason)
+        link.send(resp.command(self._evalsha[name], rest), receiver, (self._sources[name], rest))
 
     def _link_lost(self, link: _Link, reason: str) -> None:
         if self._link is link:

@@ -253,13 +253,13 @@ async def test_learned_cost_is_the_99th_percentile_of_at_least_twenty(gate: Gate
     budget = monthly(1000000)
     for amount in range(1, 20):
         await gate.settle(await admitted(gate, 100, budget), bill(amount), 200, learn=True)
-    assert await gate.refresh_learned("openai/chat", "gpt-5") is None
+    assert await gate.learned_costs.refresh("openai/chat", "gpt-5") is None
     for amount in range(20, 201):
         await gate.settle(await admitted(gate, 300, budget), bill(amount), 200, learn=True)
     await gate.settle(await admitted(gate, 300, budget), bill(999), 200)  # not to be learned from
-    assert await gate.refresh_learned("openai/chat", "gpt-5") == won(198)
-    assert gate.learned("openai/chat", "gpt-5") == won(198)
-    assert await gate.refresh_learned("openai/chat", "gpt-4") is None
+    assert await gate.learned_costs.refresh("openai/chat", "gpt-5") == won(198)
+    assert gate.learned_costs.of("openai/chat", "gpt-5") == won(198)
+    assert await gate.learned_costs.refresh("openai/chat", "gpt-4") is None
 
 
 async def test_terms_and_rates_are_kept_as_plain_decimals(gate: Gate, store: Store, keys: Keys) -> None:

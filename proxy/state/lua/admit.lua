@@ -1,56 +1,53 @@
 -- admit: may this call be made? Decides over every budget on its chain, then reserves the estimate in all of them.
 --
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3..2+n budgets (hash)  3+n quota counter (hash; only with a quota)
--- ARGV: 1 call id  2 now (Unix ms; "0" = Redis's TIME)  3 lease (ms)  4 "1" = essential  5 n, number of budgets
---       6 units drawn from the quota (thousandths; "" = no quota)  7 number of quota steps  8 facts (JSON, for reclaim)
---       9.. without steps: n estimates (atoms); with steps: for each step its first position, n estimates
---       then from and until (ms): inside them all windows of the call (budgets, quota, local day) are the current ones
---       then keep until (ms): quota ("0" without one)
---       then for each budget 9 values: limit, restrict, stop (atoms), keep until (ms), digits of an atom ("6" | "9"),
---           currency, limit as text, start and reset as ISO 8601
+-- ARGV: 1 the call: {id, now (Unix ms; 0 = Redis's TIME), lease (ms), essential (1 | 0),
+--           units drawn from the quota (thousandths; -1 = no quota), n estimates (atoms; without quota steps),
+--           quota steps: each {first position, n estimates}}
+--       2 facts (JSON, for reclaim and for people)
+--       3 what its plan says: {from and until (ms): inside them all windows of the call (budgets, quota, local day) are
+--           the current ones, keep the quota until (ms), n budgets: each {limit, restrict, stop (atoms), keep until (ms),
+--           digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601}}
 -- Returns {1, now, quota position (-1 = none), step, tightest budget (0 = none), its spent, its reserved} reserved
 --         {0, now, code, budget, spent, reserved, its estimate}   refused; codes are those of the ranks below
 --         {-1, now}                                               a window is over: compute it again
 -- Invariants: spent + reserved <= limit in every budget after a reservation; a refusal writes nothing.
 
-local id, now, n = ARGV[1], clock(ARGV[2]), tonumber(ARGV[5])
-local has_quota, steps = ARGV[6] ~= '', tonumber(ARGV[7])
-local ESTIMATES, WIDTH = 9, 9
-local BOUNDS = ESTIMATES + (steps > 0 and steps * (1 + n) or n)
-local FIRST = BOUNDS + 3
+local id, given, lease, essential, units, estimates, steps = unpack(cmsgpack.unpack(ARGV[1]))
+local from_ms, until_ms, keep_quota, budgets = unpack(cmsgpack.unpack(ARGV[3]))
+local now, n = clock(given), #budgets
+essential = essential == 1
 
 -- 1. read -------------------------------------------------------------------------------------------------------
-if now < tonumber(ARGV[BOUNDS]) or now >= tonumber(ARGV[BOUNDS + 1]) then return {-1, now} end
+if now < from_ms or now >= until_ms then return {-1, now} end
 local position, quota = -1, nil
-if has_quota then
+if units >= 0 then
   quota = KEYS[3 + n]
-  position = tonumber(redis.call('HGET', quota, 'used')) or 0
+  position = tonumber(call('HGET', quota, 'used')) or 0
 end
-local step, estimates = 0, ESTIMATES
-if steps > 0 then
+local step, first = 0, 0
+if #steps > 0 then
   -- The last step that the position has reached holds; the first one is for position 0.
   step = 1
-  for s = 2, steps do
-    if position >= tonumber(ARGV[ESTIMATES + (s - 1) * (1 + n)]) then step = s end
+  for s = 2, #steps do
+    if position >= steps[s][1] then step = s end
   end
-  estimates = ESTIMATES + (step - 1) * (1 + n) + 1
+  estimates, first = steps[step], 1
 end
 
 -- 2. decide -----------------------------------------------------------------------------------------------------
 -- Rank of a refusal, the highest wins, the first budget of equals: money that is gone beats money that is held.
 local STOPPED, RESTRICTED, INSUFFICIENT, BUSY_503, BUSY_402 = 5, 4, 3, 2, 1
-local essential = ARGV[4] == '1'
 local worst, worst_i, worst_level = 0, 0, nil
 local tight, tight_i = nil, 0
 local levels = {}
 for i = 1, n do
-  local at = FIRST + (i - 1) * WIDTH
-  local level = redis.call('HMGET', KEYS[2 + i], 'spent', 'reserved', 'limit')
+  local budget, level = budgets[i], call('HMGET', KEYS[2 + i], 'spent', 'reserved', 'limit')
   local spent, reserved = tonumber(level[1]) or 0, tonumber(level[2]) or 0
-  local limit, restrict, stop = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local estimate = tonumber(ARGV[estimates + i - 1])
+  local limit, restrict, stop = budget[1], budget[2], budget[3]
+  local estimate = estimates[first + i]
   local held, rank = spent + reserved, 0
-  if steps > 0 and estimate == 0 then rank = 0 -- inside its free tier a call costs nothing, and passes at every level
+  if step > 0 and estimate == 0 then rank = 0 -- inside its free tier a call costs nothing, and passes at every level
   elseif spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
   elseif not essential and spent >= restrict then rank = RESTRICTED
   elseif not essential and spent + estimate > limit then rank = INSUFFICIENT
@@ -59,7 +56,7 @@ for i = 1, n do
   elseif held + estimate > limit then rank = BUSY_503
   end
   if rank > worst then worst, worst_i, worst_level = rank, i, {spent, reserved, estimate} end
-  levels[i] = {spent, reserved, level[3]}
+  levels[i] = {spent, reserved, tonumber(level[3])}
   -- The tightest budget is the one with room for the fewest such calls: comparable across currencies.
   local left = limit - held - estimate
   local room = estimate > 0 and left / estimate or left
@@ -70,28 +67,33 @@ if worst > 0 then return {0, now, worst, worst_i, worst_level[1], worst_level[2]
 -- 3. write ------------------------------------------------------------------------------------------------------
 local held = {}
 for i = 1, n do
-  local at, key, level = FIRST + (i - 1) * WIDTH, KEYS[2 + i], levels[i]
-  local estimate = ARGV[estimates + i - 1]
-  held[i] = estimate
-  level[2] = level[2] + tonumber(estimate)
-  redis.call('HINCRBY', key, 'reserved', estimate)
-  redis.call('HSET', key, 'reserved_text', money(level[2], ARGV[at + 4], ARGV[at + 5]))
-  if level[3] ~= ARGV[at] then
+  local key, level, estimate = KEYS[2 + i], levels[i], estimates[first + i]
+  local limit, _, _, keep, digits, currency, limit_text, starts_at, resets_at = unpack(budgets[i])
+  held[i] = int(estimate)
+  level[2] = level[2] + estimate
+  if level[2] < EXACT then
+    call('HSET', key, 'reserved', level[2], 'reserved_text', money(level[2], digits, currency))
+  else
+    call('HINCRBY', key, 'reserved', held[i])
+    call('HSET', key, 'reserved_text', money(level[2], digits, currency))
+  end
+  if level[3] ~= limit then
     -- New period, or a limit changed in rules.yaml.
-    redis.call('HSET', key, 'limit', ARGV[at], 'limit_text', ARGV[at + 6], 'currency', ARGV[at + 5],
-      'unit', ARGV[at + 4] == '6' and '0.000001' or '0.000000001', 'starts_at', ARGV[at + 7], 'resets_at', ARGV[at + 8])
-    redis.call('HINCRBY', key, 'spent', 0)
-    if level[1] == 0 then redis.call('HSET', key, 'spent_text', money(0, ARGV[at + 4], ARGV[at + 5])) end
-    live_until(key, ARGV[at + 3], now)
+    call('HSET', key, 'limit', int(limit), 'limit_text', limit_text, 'currency', currency,
+      'unit', digits == 6 and '0.000001' or '0.000000001', 'starts_at', starts_at, 'resets_at', resets_at)
+    call('HINCRBY', key, 'spent', 0)
+    if level[1] == 0 then call('HSET', key, 'spent_text', money(0, digits, currency)) end
+    live_until(key, keep, now)
   end
 end
-if has_quota and redis.call('HINCRBY', quota, 'used', ARGV[6]) == tonumber(ARGV[6]) then
-  redis.call('HSET', quota, 'unit', '0.001')
-  live_until(quota, ARGV[BOUNDS + 2], now)
+if quota and call('HINCRBY', quota, 'used', int(units)) == units then
+  call('HSET', quota, 'unit', '0.001')
+  live_until(quota, keep_quota, now)
 end
-redis.call('HSET', KEYS[1], id, table.concat(held, ' ') .. '|' .. ARGV[6] .. '|' .. int(position) .. '|' .. ARGV[8])
-redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[3])), id)
-if redis.call('ZCARD', KEYS[2]) == 1 then
+local drawn = quota and int(units) or ''
+call('HSET', KEYS[1], id, table.concat(held, ' ') .. '|' .. drawn .. '|' .. int(position) .. '|' .. ARGV[2])
+call('ZADD', KEYS[2], int(now + lease), id)
+if call('ZCARD', KEYS[2]) == 1 then
   live_until(KEYS[1], now + 3456000000, now)
   live_until(KEYS[2], now + 3456000000, now)
 end

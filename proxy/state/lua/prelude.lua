@@ -1,36 +1,42 @@
 -- Shared by every script: put before its text when it is loaded. Amounts are atoms: integers below 2^53.
+--
+-- Arguments that belong together come as one value in MessagePack: what all calls with the same budgets share is then
+-- encoded once, and neither Redis nor Lua handles a hundred words for every call. Numbers arrive as numbers, exactly.
 
--- Unix milliseconds by Redis's own clock; a test gives its own instead ("0" = none).
+local call, fmod, format = redis.call, math.fmod, string.format
+local EXACT = 9007199254740992 -- 2^53: sums below it are exact in Lua; Redis itself counts exactly up to 2^63
+
+-- Unix milliseconds by Redis's own clock; a test gives its own instead (0 = none).
 local function clock(given)
-  if given ~= '0' then return tonumber(given) end
-  local t = redis.call('TIME')
+  if given ~= 0 then return given end
+  local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
 -- An integer in full: tostring() would lose digits.
-local function int(n) return string.format('%.0f', n) end
+local function int(n) return format('%d', n) end
 
 -- Atoms as people read them: money(1500250000, 6, 'KRW') -> "1500.25 KRW". Exact: no quotient is rounded.
 local function money(atoms, digits, currency)
-  local sign = ''
-  if atoms < 0 then sign, atoms = '-', -atoms end
-  local unit = digits == '6' and 1000000 or 1000000000
-  local part = math.fmod(atoms, unit)
-  if part == 0 then return string.format('%s%.0f %s', sign, atoms / unit, currency) end
-  local decimals = string.gsub(string.format('%0' .. digits .. '.0f', part), '0+$', '')
-  return string.format('%s%.0f.%s %s', sign, (atoms - part) / unit, decimals, currency)
+  if atoms < 0 then return '-' .. money(-atoms, digits, currency) end
+  local unit = digits == 6 and 1000000 or 1000000000
+  local part = fmod(atoms, unit)
+  if part == 0 then return format('%d %s', atoms / unit, currency) end
+  local whole = (atoms - part) / unit
+  while fmod(part, 10) == 0 do part, digits = part / 10, digits - 1 end
+  return format('%d.%0' .. digits .. 'd %s', whole, part, currency)
 end
 
 -- Lets a key live until `until_ms`, at least a day: relative, because the clock may be a test's.
 local function live_until(key, until_ms, now)
-  redis.call('PEXPIRE', key, int(math.max(tonumber(until_ms) - now, 86400000)))
+  call('PEXPIRE', key, int(math.max(until_ms - now, 86400000)))
 end
 
 -- "5 7|1000|0|{...}" -> {5, 7}, 1000, "0", '{...}': what a reservation holds of each budget and of its quota.
 local function unpack_record(record)
-  local amounts, units, position, facts = string.match(record, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
+  local amounts, units, position, facts = string.match(record, '^([^|]*)|([^|]*)|([^|]*)|()')
   local held = {}
   for amount in string.gmatch(amounts, '%d+') do held[#held + 1] = tonumber(amount) end
-  return held, tonumber(units) or 0, position, facts
+  return held, tonumber(units) or 0, position, string.sub(record, facts)
 end
 

@@ -5,16 +5,16 @@
 -- Returns {now, id, record, id, record, ...}
 -- Invariants: changes no counter; a lease without its reservation is dropped; refreshes both keys' lifetime.
 
-local now = clock(ARGV[1])
+local now = clock(tonumber(ARGV[1]))
 local reply = {now}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now), 'LIMIT', 0, ARGV[2])) do
-  local record = redis.call('HGET', KEYS[1], id)
+for _, id in ipairs(call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now), 'LIMIT', 0, ARGV[2])) do
+  local record = call('HGET', KEYS[1], id)
   if record then
     reply[#reply + 1], reply[#reply + 2] = id, record
   else
-    redis.call('ZREM', KEYS[2], id)
+    call('ZREM', KEYS[2], id)
   end
 end
-redis.call('EXPIRE', KEYS[1], 3456000)
-redis.call('EXPIRE', KEYS[2], 3456000)
+call('EXPIRE', KEYS[1], 3456000)
+call('EXPIRE', KEYS[2], 3456000)
 return reply
