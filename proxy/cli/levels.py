@@ -32,6 +32,7 @@ class Level:
     reserved: Decimal
     state: str
     resets_at: str  # ISO 8601 with the zone's offset
+    increase: Decimal = Decimal(0)  # how much of the limit was added for this period
 
     @classmethod
     def of(cls, budget: Mapping[str, Any]) -> Level:
@@ -45,6 +46,7 @@ class Level:
             Decimal(budget["reserved"]),
             budget["state"],
             budget["resets_at"],
+            Decimal(budget["increase"]),
         )
 
     @property
@@ -129,6 +131,9 @@ def table(levels: list[Level], language: str, *, blocks: bool) -> Any:
         gauge.append(say(f"cli.budget.{level.state}", language), style=level.colour)
         spent, limit = level.money(language)
         figures = Text(f"{spent} / {limit}\n")
+        if level.increase:
+            added = with_unit(number(level.increase), level.currency, language)
+            figures.append(say("cli.budget.raised", language, amount=added) + "\n", style="yellow")
         if level.reserved:
             held = with_unit(number(level.reserved), level.currency, language)
             figures.append(say("cli.budget.held", language, amount=held) + "\n", style="yellow")

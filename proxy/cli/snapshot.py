@@ -139,6 +139,7 @@ def _untouched(rules: RuleSet, now_ms: int) -> list[dict[str, Any]]:
                 "state": "ok",
                 "resets_at": iso(window.end_ms, budget.timezone),
                 "thresholds_crossed": [],
+                "increase": "0",
             }
         )
     return levels
@@ -158,7 +159,8 @@ async def _remembered(reader: Reader, keys: Any, now_ms: int) -> list[dict[str, 
         )
         if not starts <= now_ms < resets:
             continue
-        currency, limit, spent = fields["currency"], int(fields["limit"]), int(fields.get("spent", 0))
+        currency, spent, increase = fields["currency"], int(fields.get("spent", 0)), int(fields.get("increase", 0))
+        limit = int(fields["limit"]) + increase
         crossed = [_number(text) for text in fields.get("crossed", "").split(",") if text]
         name, _, period = key.removeprefix(prefix).rpartition(":")
         levels.append(
@@ -173,6 +175,7 @@ async def _remembered(reader: Reader, keys: Any, now_ms: int) -> list[dict[str, 
                 "state": _state_by(crossed),
                 "resets_at": fields["resets_at"],
                 "thresholds_crossed": crossed,
+                "increase": money.format_decimal(increase, currency),
             }
         )
     return levels

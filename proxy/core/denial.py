@@ -73,6 +73,8 @@ def sentence(denied: Denied, language: str, timezone: str, restrict_bp: int = 95
     values: dict[str, object] = dict(denied.detail)
     key = f"denial.{values.pop('text', denied.reason.value)}"
     level = denied.level
+    if denied.until_ms is not None:
+        values["until"] = iso(denied.until_ms, timezone)
     if level is not None:
         left = max(0, level.limit_atoms - level.spent_atoms)
         values |= {
@@ -128,6 +130,8 @@ def render(
     }
     if denied.level is not None:
         body |= _facts(denied.level, denied, timezone)
+    if denied.until_ms is not None:
+        body["until"] = iso(denied.until_ms, timezone)
     if retry_after is not None:
         body["retry_after"] = retry_after
     if speaks is Speaks.OPENAI:

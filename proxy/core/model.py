@@ -37,6 +37,7 @@ class Reason(StrEnum):
     BUDGET_INSUFFICIENT = "budget_insufficient"
     BUDGET_STOPPED = "budget_stopped"
     BUDGET_BUSY = "budget_busy"
+    SERVICE_STOPPED = "service_stopped"
     NO_RULE = "no_rule"
     UNKNOWN_CALLER = "unknown_caller"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -472,7 +473,7 @@ class Level(msgspec.Struct, frozen=True, gc=False):
     budget: str
     period: str  # window label
     currency: str
-    limit_atoms: int
+    limit_atoms: int  # the one that holds: with what was added to it for this period
     spent_atoms: int
     reserved_atoms: int
     resets_at_ms: int
@@ -488,6 +489,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     position: int | None  # quota position drawn, in thousandths
     tightest: Level | None  # the budget with the least left; None when no budget applies
     crossed: tuple[tuple[str, int], ...] = ()  # (budget, threshold bp) newly crossed
+    bypassed: bool = False  # emergency bypass: no budget and no switch was asked, and the ledger says so
 
 
 class Denied(msgspec.Struct, frozen=True, gc=False):
@@ -500,6 +502,7 @@ class Denied(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: int | None = None
     should_retry: bool = False
     detail: Mapping[str, str] = msgspec.field(default_factory=dict)  # placeholders of the sentence
+    until_ms: int | None = None  # when what stopped the call ends by itself, if that is known
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from proxy.core import money
 from proxy.core.model import Budget, Period, PeriodUnit, Window
 from proxy.state.keys import Keys
 from proxy.state.plan import Plan
-from proxy.state.record import Record
+from proxy.state.record import Record, noted
 from proxy.state.resp import Packed
 
 _DAY = Period(PeriodUnit.DAY)
@@ -67,7 +67,7 @@ def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: 
         "usage": _encode(facts.usage).decode(),
         "terms": "[]",
         "budgets": plan.charged(record.held),
-        "note": "unconfirmed",
+        "note": noted("unconfirmed", bypassed=record.bypassed),
     }
     return plan.reclaim_parts(call_id, given_now, now_ms, raw, cost, record.held, entry)
 

@@ -53,12 +53,25 @@ _CODES: Final[Mapping[int, tuple[Reason, int]]] = {
 }
 
 
+_SWITCHED_OFF: Final = 6
+_UNTIL_UNDONE_MS: Final = 2**53 - 1
+
+
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 def store_denial(reason: str) -> Denied:
     return Denied(Reason.STORE_UNAVAILABLE, 503, retry_after_s=1, should_retry=True, detail={"cause": reason})
+
+
+def _stopped(ask: Ask, *, which: int, until_ms: int, now_ms: int) -> Denied:
+    """Refused by a switch: of everything that costs money (1), or of the call's API (2), rule (3) or caller (4)."""
+    kind, name = (("", ""), (".api", ask.api), (".rule", ask.rule), (".caller", ask.caller))[which - 1]
+    ends = until_ms < _UNTIL_UNDONE_MS
+    wait_s = max(1, -(-(until_ms - now_ms) // 1000)) if ends else None
+    detail = {"text": f"service_stopped{kind}{'.until' if ends else ''}", "name": name}
+    return Denied(Reason.SERVICE_STOPPED, 503, None, None, wait_s, detail=detail, until_ms=until_ms if ends else None)
 
 
 @dataclass(slots=True)
@@ -138,32 +151,30 @@ class Gate:
 
         A denial is a value. Without the store the answer is Denied(STORE_UNAVAILABLE), at once or within a second;
         whatever an unanswered question may have reserved is released as soon as the store is back. A free call holds
-        nothing and passes at every level, as long as its ledger entry could be written.
+        nothing and passes at every level; only what stops its API, rule or caller stops it.
         Raises KeyError when the estimate does not name an amount in a budget's currency.
         """
         if not self.store.connected:
             return store_denial(self.store.reason)
         self.timezone = ask.timezone
         now_ms = self.now_ms()
-        if ask.free:
-            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None)
         for _ in range(_ROUNDS):
             plan = self._plan(ask, now_ms)
             parts = plan.admit_parts(ask, self._given(), now_ms, self.lease_ms)
             try:
                 reply = await self.store.script("admit", parts)
             except StoreUnavailable as error:
-                self._void_unknown(plan, ask.id)
+                self._void_unknown(plan, ask)
                 return store_denial(str(error))
             except asyncio.CancelledError:
-                self._void_unknown(plan, ask.id)
+                self._void_unknown(plan, ask)
                 raise
             redis_ms: int = reply[1]
             self._heard(redis_ms)
             if reply[0] == 1:
                 return self._admitted(ask, plan, reply)
             if reply[0] == 0:
-                return self._denied(plan, reply)
+                return self._denied(ask, plan, reply)
             now_ms = redis_ms
         return store_denial("the clock of the store does not stand still")
 
@@ -184,13 +195,13 @@ class Gate:
             return store_denial(str(error))
         self._heard(reply[1])
         if reply[0] == 0:
-            return self._denied(plan, reply)
+            return self._denied(ask, plan, reply)
         if reply[0] == -1:
             return store_denial("the reservation is gone")
         live = self._live.get(ask.id)
         if live is not None:
             live.renewed_ms = self.now_ms()
-        return replace(admitted, reserved=wanted, tightest=plan.level(reply[2], reply[3], reply[4]))
+        return replace(admitted, reserved=wanted, tightest=plan.level(*reply[2:]))
 
     # --- the statement -------------------------------------------------------------------------------------------
 
@@ -208,7 +219,7 @@ class Gate:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
             return Settled(False, None)
-        level, pairs = plan.level(reply[1], reply[2], reply[3]), reply[4:]
+        level, pairs = plan.level(*reply[1:5]), reply[5:]
         if not pairs:
             return Settled(True, level)
         crossed = zip(pairs[::2], pairs[1::2], strict=True)
@@ -343,12 +354,13 @@ class Gate:
         """The plan for these budgets now. Rules are compiled once, so a budget is known by its identity."""
         quota = ask.estimate.quota
         drawn = (quota.name, quota.period) if quota is not None else None
-        key = (ask.timezone, drawn, *map(id, ask.budgets))
+        names = (ask.api, ask.rule, ask.caller)
+        key = (names, ask.timezone, drawn, *map(id, ask.budgets))
         plan = self._plans.get(key)
         if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan.budgets, ask.budgets):
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms)
+            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms, names)
         return plan
 
     def _plan_of(self, admitted: Admitted) -> Plan:
@@ -365,16 +377,21 @@ class Gate:
         return Plan.of_windows(self.keys, ask.budgets, admitted.windows, ask.timezone, named, admitted.now_ms)
 
     def _admitted(self, ask: Ask, plan: Plan, reply: list[int]) -> Admitted:
-        _, now_ms, position, _, tight, spent, reserved = reply
+        _, now_ms, position, _, bypassed, *tightest = reply
+        if ask.free:
+            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None, bypassed=bypassed == 1)
         self._live[ask.id] = _Live(plan, now_ms)
         drawn = position if position >= 0 else None
         held = plans.held_by_currency(plan, ask, drawn)
-        return Admitted(ask, now_ms, plan.windows, held, drawn, plan.level(tight, spent, reserved))
+        return Admitted(ask, now_ms, plan.windows, held, drawn, plan.level(*tightest), bypassed=bypassed == 1)
 
-    def _denied(self, plan: Plan, reply: list[int]) -> Denied:
-        _, now_ms, code, index, spent, reserved, estimate = reply
+    def _denied(self, ask: Ask, plan: Plan, reply: list[int]) -> Denied:
+        code = reply[2]
+        if code == _SWITCHED_OFF:
+            return _stopped(ask, which=reply[3], until_ms=reply[4], now_ms=reply[1])
+        _, now_ms, _, index, spent, reserved, estimate, limit = reply
         reason, status = _CODES[code]
-        level: Level | None = plan.level(index, spent, reserved)
+        level: Level | None = plan.level(index, spent, reserved, limit)
         busy = reason is Reason.BUDGET_BUSY
         reset_s = 1 if busy or level is None else max(1, -(-(level.resets_at_ms - now_ms) // 1000))
         return Denied(reason, status, level, estimate, reset_s, busy)
@@ -383,13 +400,14 @@ class Gate:
         parts = plan.void_parts(call_id, self._given(), self.now_ms())
         return _Statement(self, call_id, "void", parts, plan, until_ms)
 
-    def _void_unknown(self, plan: Plan, call_id: str) -> None:
+    def _void_unknown(self, plan: Plan, ask: Ask) -> None:
         """Release what an unanswered question may have reserved, now or when the store is back.
 
         The question may even arrive after its release, from a connection that a stopped server reads late; therefore
         the release is repeated until it found something or a lease has passed.
         """
-        self._send(self._keep(self._void(plan, call_id, self.now_ms() + self.lease_ms)))
+        if not ask.free:
+            self._send(self._keep(self._void(plan, ask.id, self.now_ms() + self.lease_ms)))
 
     async def _state(self, statement: _Statement) -> list[Reply] | None:
         waiter: asyncio.Future[list[Reply] | None] = asyncio.get_running_loop().create_future()

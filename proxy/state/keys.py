@@ -17,10 +17,12 @@ SETTLED_KEPT_S = 3 * DAY_S  # after the day of admission: how late the repeat of
 UNCONFIRMED_KEPT_S = 7 * DAY_S  # how late a settlement may come after its lease ran out
 LEARNED_KEPT_S = 40 * DAY_S
 IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
+SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 
 # Pattern -> Redis type. docs/redis.md must list exactly these.
 PATTERNS: dict[str, str] = {
+    "switches": "hash",
     "budget:<name>:<period>": "hash",
     "quota:<rule>:<period>": "hash",
     "reservations": "hash",
@@ -39,12 +41,13 @@ PATTERNS: dict[str, str] = {
 class Keys:
     """Names of one tenant's keys. Labels are those of core/windows.py."""
 
-    __slots__ = ("leases", "prefix", "reservations", "thresholds")
+    __slots__ = ("leases", "prefix", "reservations", "switches", "thresholds")
 
     def __init__(self, tenant: str = "main") -> None:
         self.prefix = f"spendgate:{{{tenant}}}:"
         self.reservations = f"{self.prefix}reservations"
         self.leases = f"{self.prefix}leases"
+        self.switches = f"{self.prefix}switches"
         self.thresholds = f"{self.prefix}thresholds"
 
     def budget(self, name: str, period: str) -> str:

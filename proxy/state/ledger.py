@@ -93,7 +93,8 @@ class Ledger:
         return [level for _, level, _ in await self._current(budgets, now_ms)]
 
     async def levels(self, budgets: Iterable[Budget], now_ms: int) -> list[dict[str, Any]]:
-        """`budgets` of `status --json`: money in major units, limits as the rules say now."""
+        """`budgets` of `status --json`: money in major units, limits as the rules say now, and with what was added
+        to them for this period (`increase`)."""
         return [
             {
                 "name": level.budget,
@@ -103,9 +104,10 @@ class Ledger:
                 "spent": money.format_decimal(level.spent_atoms, level.currency),
                 "reserved": money.format_decimal(level.reserved_atoms, level.currency),
                 "ratio": round(level.spent_atoms / level.limit_atoms, 6) if level.limit_atoms else 1.0,
-                "state": budget_state(b, level.spent_atoms),
+                "state": budget_state(b, level.spent_atoms, level.limit_atoms),
                 "resets_at": iso(level.resets_at_ms, b.timezone),
                 "thresholds_crossed": [_number(text) for text in crossed.split(",") if text],
+                "increase": money.format_decimal(level.limit_atoms - b.limit_atoms, level.currency),
             }
             for b, level, crossed in await self._current(budgets, now_ms)
         ]
@@ -113,15 +115,26 @@ class Ledger:
     async def _current(self, budgets: Iterable[Budget], now_ms: int) -> list[tuple[Budget, Level, str]]:
         chosen = [(b, window_at(b.period, b.timezone, now_ms)) for b in budgets]
         replies: list[list[str | None]] = await self._reader.ask_all(
-            [("HMGET", self._keys.budget(b.name, w.label), "spent", "reserved", "crossed") for b, w in chosen]
+            [
+                ("HMGET", self._keys.budget(b.name, w.label), "spent", "reserved", "crossed", "increase")
+                for b, w in chosen
+            ]
         )
         return [
             (
                 b,
-                Level(b.name, w.label, b.currency, b.limit_atoms, int(spent or 0), int(reserved or 0), w.end_ms),
+                Level(
+                    b.name,
+                    w.label,
+                    b.currency,
+                    b.limit_atoms + int(increase or 0),
+                    int(spent or 0),
+                    int(reserved or 0),
+                    w.end_ms,
+                ),
                 crossed or "",
             )
-            for (b, w), (spent, reserved, crossed) in zip(chosen, replies, strict=True)
+            for (b, w), (spent, reserved, crossed, increase) in zip(chosen, replies, strict=True)
         ]
 
     async def today(self, timezone: str, now_ms: int) -> dict[str, Spent]:
@@ -189,13 +202,16 @@ def as_json(fields: dict[str, str]) -> Entry:
     }
 
 
-def budget_state(budget: Budget, spent_atoms: int) -> str:
-    """ "ok" | "warning" (a warn threshold passed) | "restricted" (essential calls only) | "stopped"."""
-    if spent_atoms >= threshold_atoms(budget.limit_atoms, budget.stop_bp):
+def budget_state(budget: Budget, spent_atoms: int, limit_atoms: int) -> str:
+    """ "ok" | "warning" (a warn threshold passed) | "restricted" (essential calls only) | "stopped".
+
+    limit_atoms: the limit that holds, with what was added to it.
+    """
+    if spent_atoms >= threshold_atoms(limit_atoms, budget.stop_bp):
         return "stopped"
-    if spent_atoms >= threshold_atoms(budget.limit_atoms, budget.restrict_bp):
+    if spent_atoms >= threshold_atoms(limit_atoms, budget.restrict_bp):
         return "restricted"
-    if budget.warn_bp and spent_atoms >= threshold_atoms(budget.limit_atoms, min(budget.warn_bp)):
+    if budget.warn_bp and spent_atoms >= threshold_atoms(limit_atoms, min(budget.warn_bp)):
         return "warning"
     return "ok"
 

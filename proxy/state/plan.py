@@ -8,6 +8,7 @@ files are two sides of one contract.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,7 +22,7 @@ from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
 from proxy.state import resp
 from proxy.state.keys import Keys
-from proxy.state.record import BudgetFacts, QuotaFacts
+from proxy.state.record import BudgetFacts, QuotaFacts, noted
 from proxy.state.resp import Packed
 
 _DAY = Period(PeriodUnit.DAY)
@@ -93,16 +94,24 @@ class Errand:
 
 
 class Plan:
-    """Keys and arguments of all calls with these budgets while `from_ms` <= now < `until_ms`."""
+    """Keys and arguments of all calls with these budgets and names while `from_ms` <= now < `until_ms`.
+
+    names: API, rule and caller, whose switches an admission obeys.
+    """
 
     def __init__(
-        self, keys: Keys, budgets: tuple[Budget, ...], timezone: str, drawn: tuple[str, Period] | None, now_ms: int
+        self,
+        keys: Keys,
+        budgets: tuple[Budget, ...],
+        timezone: str,
+        drawn: tuple[str, Period] | None,
+        now_ms: int,
+        names: tuple[str, str, str],
     ) -> None:
         windows = tuple(window_at(b.period, b.timezone, now_ms) for b in budgets)
         drawn_window = window_at(drawn[1], timezone, now_ms) if drawn else None
-        self._fill(
-            keys, budgets, windows, timezone, (drawn[0], drawn_window) if drawn and drawn_window else None, now_ms
-        )
+        named = (drawn[0], drawn_window) if drawn and drawn_window else None
+        self._fill(keys, budgets, windows, timezone, named, now_ms, names)
 
     @classmethod
     def of_windows(
@@ -116,7 +125,7 @@ class Plan:
     ) -> Plan:
         """The plan of a call admitted earlier: its own windows hold, whatever the time is now."""
         plan = cls.__new__(cls)
-        plan._fill(keys, budgets, windows, timezone, drawn, now_ms)
+        plan._fill(keys, budgets, windows, timezone, drawn, now_ms, ("", "", ""))
         return plan
 
     def _fill(
@@ -127,6 +136,7 @@ class Plan:
         timezone: str,
         drawn: tuple[str, Window] | None,
         now_ms: int,
+        names: tuple[str, str, str],
     ) -> None:
         day = window_at(_DAY, timezone, now_ms)
         month = window_at(_MONTH, timezone, now_ms)
@@ -145,34 +155,35 @@ class Plan:
             _encode((b.name, w.label, b.currency)).decode()[:-1] + ',"' for b, w in zip(budgets, windows, strict=True)
         ]
         self._fill_keys(day, month)
-        self._fill_arguments(day, month)
+        self._fill_arguments(day, month, names)
 
     def _fill_keys(self, day: Window, month: Window) -> None:
         keys = self.keys
         in_flight = (keys.reservations, keys.leases)
         budget_keys = [keys.budget(b.name, w.label) for b, w in zip(self.budgets, self.windows, strict=True)]
         quota_keys = [keys.quota(self.quota[0], self.quota[1].label)] if self.quota else []
-        admit = (*in_flight, *budget_keys, *quota_keys)
+        extend = (*in_flight, keys.switches, *budget_keys)
+        admit = (*extend, *quota_keys)
         settle = (
             *(*in_flight, keys.settled(day.label), keys.ledger(month.label), keys.day(day.label)),
             *(keys.day_callers(day.label), keys.thresholds, *budget_keys, *quota_keys),
         )
         self._admit_keys = resp.words(len(admit), *admit)
-        self._extend_keys = resp.words(2 + len(budget_keys), *in_flight, *budget_keys)
+        self._extend_keys = resp.words(len(extend), *extend)
         self._settle_keys = resp.words(len(settle) + 2, *settle)  # and two that are the call's own
 
-    def _fill_arguments(self, day: Window, month: Window) -> None:
+    def _fill_arguments(self, day: Window, month: Window, names: tuple[str, str, str]) -> None:
         quota_keep = self.quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if self.quota else 0
         admit, extend, settle, facts = [], [], [], []
         for b, w in zip(self.budgets, self.windows, strict=True):
             digits, keep = money.exponent(b.currency), w.end_ms + k.BUDGET_KEPT_S * 1000
             limit_text = money.format_text(b.limit_atoms, b.currency)
-            restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
             starts, resets = iso(w.start_ms, b.timezone), iso(w.end_ms, b.timezone)
             marks: list[str | int] = []
             for bp in b.thresholds_bp():
                 marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
-            admit.append((b.limit_atoms, restrict, stop, keep, digits, b.currency, limit_text, starts, resets))
+            lines = (b.limit_atoms, b.restrict_bp, b.stop_bp)
+            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name))
             extend.append((b.limit_atoms, digits, b.currency))
             settle.append((b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text, marks))
             thresholds = list(b.thresholds_bp())
@@ -185,7 +196,9 @@ class Plan:
             day.end_ms + k.ROLLUP_KEPT_S * 1000,
             quota_keep,
         )
-        self._admit_static = resp.word(resp.encode((self.from_ms, self.until_ms, quota_keep, admit)))
+        api, rule, caller = names
+        switches = ("bypass", "stop", "lift:all", f"lift:api:{api}", f"api:{api}", f"rule:{rule}", f"caller:{caller}")
+        self._admit_static = resp.word(resp.encode((self.from_ms, self.until_ms, quota_keep, admit, switches)))
         self._extend_static = resp.word(resp.encode(extend))
         self._settle_static = resp.word(resp.encode((*kept, settle)))
         self._budget_facts = _encode(facts).decode()
@@ -236,12 +249,14 @@ class Plan:
         amounts = [atoms[currency] for currency in self.currencies]
         units = -1
         steps: list[tuple[int, ...]] = []
+        free_steps = 0
         if drawn is not None:
             units = drawn.units
             steps = [(s.from_position, *(s.cost.atoms[c] for c in self.currencies)) for s in drawn.steps]
-        essential = 1 if ask.priority is Priority.ESSENTIAL else 0
-        own = resp.encode((ask.id, given_now, lease_ms, essential, units, amounts, steps))
-        facts = self._facts(ask, now_ms)
+            free_steps = sum(1 for _ in itertools.takewhile(lambda s: not s.cost.original, drawn.steps))
+        essential, free = 1 if ask.priority is Priority.ESSENTIAL else 0, 1 if ask.free else 0
+        own = resp.encode((ask.id, given_now, lease_ms, essential, free, units, amounts, steps, free_steps))
+        facts = b"" if ask.free else self._facts(ask, now_ms)
         keys = self._admit_keys
         return Packed(
             keys.count + 3,
@@ -260,12 +275,12 @@ class Plan:
             own += f',"quota":{_quota_facts(*self.quota, estimate.quota, ask.currency)}'
         return (own + self.errand(ask, cost).facts).encode()
 
-    def level(self, index: int, spent: int, reserved: int) -> Level | None:
-        """The budget that a script counts as number `index` (from 1; 0 = none)."""
+    def level(self, index: int, spent: int, reserved: int, limit: int) -> Level | None:
+        """The budget that a script counts as number `index` (from 1; 0 = none), with the limit that holds."""
         if index == 0:
             return None
         b, w = self.budgets[index - 1], self.windows[index - 1]
-        return Level(b.name, w.label, b.currency, b.limit_atoms, spent, reserved, w.end_ms)
+        return Level(b.name, w.label, b.currency, limit, spent, reserved, w.end_ms)
 
     # --- extend
 
@@ -286,6 +301,7 @@ class Plan:
         fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
         charges = [spent[c] if c in spent else fallback.get(c, 0) for c in self.currencies]
         amount = spent[ask.currency]
+        note = noted(bill.note, bypassed=admitted.bypassed)
         errand = self.errand(ask, cost)
         held = quota.cost_at(ask.estimate, admitted.position)
         own = resp.items(
@@ -293,7 +309,7 @@ class Plan:
                 *("settle", ask.id, _now.text(admitted.now_ms, self.timezone)),
                 *(given_now, _now.text(now_ms, self.timezone)),
                 False if bill.quota_units is None else bill.quota_units,
-                *(amount, amount if learn else False, bill.note or "", charges),
+                *(amount, amount if learn else False, note, charges),
             )
         )
         entry = errand.entry + resp.items(
@@ -302,7 +318,7 @@ class Plan:
                 *("cost", money.format_decimal(amount, ask.currency), "original_cost", money.plain(cost.original)),
                 *("estimate", money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency)),
                 *("usage", _encode(dict(bill.usage)).decode(), "terms", terms_text(cost)),
-                *("budgets", self.charged(charges), "note", bill.note or ""),
+                *("budgets", self.charged(charges), "note", note),
             )
         )
         return self._settle(ask.id, self.keys.learned(ask.rule, ask.estimate.model or "-"), errand.call + own + entry)

@@ -53,20 +53,32 @@ class Facts(msgspec.Struct):
     quota: QuotaFacts | None = None
 
 
+BYPASS = "bypass"
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A reservation as kept in Redis: "held by budget|quota units|position|facts"."""
+    """A reservation as kept in Redis: "held by budget|quota units|position|marks|facts"."""
 
     held: tuple[int, ...]  # atoms, in the order of the budgets
     units: int  # thousandths drawn from the quota
     position: int  # -1: no quota
+    marks: str  # how it was admitted: "bypass" (no switch and no budget was asked) or ""
     facts: Facts
 
     @classmethod
     def parse(cls, raw: bytes) -> Record:
         """Raises ValueError (msgspec.DecodeError is one) for anything else than what admit.lua writes."""
-        held, units, position, facts = raw.split(b"|", 3)
-        return cls(tuple(map(int, held.split())), int(units or 0), int(position), _decode_facts(facts))
+        held, units, position, marks, facts = raw.split(b"|", 4)
+        amounts = tuple(map(int, held.split()))
+        return cls(amounts, int(units or 0), int(position), marks.decode("ascii"), _decode_facts(facts))
+
+    @property
+    def bypassed(self) -> bool:
+        return self.marks == BYPASS
+
+
+def noted(note: str | None, *, bypassed: bool) -> str:
+    """The ledger's `note`: words that are counted, with a space between them."""
+    return f"{note} {BYPASS}" if note and bypassed else BYPASS if bypassed else note or ""

@@ -113,11 +113,16 @@ async def test_levels_say_where_each_budget_stands(gate: Gate, clock: Clock, key
         "state": "warning",
         "resets_at": "2026-12-01T00:00:00.000+09:00",
         "thresholds_crossed": [70, 80],
+        "increase": "0",
     }
     assert (day["name"], day["spent"], day["state"]) == ("daily-usd", "0.589928058", "ok")
     assert (unused["spent"], unused["ratio"], unused["thresholds_crossed"]) == ("0", 0.0, [])
     states = [(await ledger.levels([monthly(limit)], clock()))[0]["state"] for limit in (820, 860, 1100, 2000)]
     assert states == ["stopped", "restricted", "warning", "ok"]
+    await gate.store.call("HSET", keys.budget("monthly", "2026-11"), "increase", won(640))
+    (raised,) = await ledger.levels([monthly(1000)], clock())
+    assert (raised["limit"], raised["increase"], raised["ratio"], raised["state"]) == ("1640", "640", 0.5, "ok")
+    await gate.store.call("HDEL", keys.budget("monthly", "2026-11"), "increase")
     (level,) = await ledger.current([monthly(1000)], clock())
     assert (level.spent_atoms, level.reserved_atoms) == (won(820), won(50))
 

@@ -1,4 +1,4 @@
-"""The scripts against a small model in plain Python: any order of calls, clock moves and changed limits.
+"""The scripts against a small model in plain Python: any order of calls, clock moves, changed limits and switches.
 
 After every step the counters are what the model says, and the invariant holds: spent is the sum of the ledger, reserved
 the sum of live reservations.
@@ -42,6 +42,7 @@ class Counter:
     spent: int = 0
     reserved: int = 0
     crossed: set[int] = field(default_factory=set)
+    increase: int = 0
 
 
 @dataclass
@@ -66,35 +67,52 @@ class Model:
         self.quota: dict[str, int] = {}
         self.held: dict[str, Held] = {}
         self.told: list[tuple[str, str, int]] = []
+        self.switches: dict[str, int] = {}  # until when
 
     def counter(self, place: tuple[str, str]) -> Counter:
         return self.counters.setdefault(place, Counter())
 
+    def on(self, switch: str, now: int) -> bool:
+        return now < self.switches.get(switch, 0)
+
+    def stopped(self, now: int, costs: bool) -> bool:
+        """The switches of the calls below: API openai, rule openai/chat, caller batch."""
+        lifted = self.on("lift:all", now) or self.on("lift:api:openai", now)
+        return (
+            (costs and self.on("stop", now))
+            or (self.on("api:openai", now) and not lifted)
+            or self.on("rule:openai/chat", now)
+            or self.on("caller:batch", now)
+        )
+
     @staticmethod
-    def judge(counter: Counter, budget: Budget, amount: int, essential: bool) -> tuple[int, str] | None:
-        limit, stop, restrict = (budget.limit_atoms * bp for bp in (10_000, budget.stop_bp, budget.restrict_bp))
+    def judge(counter: Counter, budget: Budget, amount: int, essential: bool, lifted: bool) -> tuple[int, str] | None:
+        whole = budget.limit_atoms + counter.increase
+        limit, stop, restrict = (whole * bp for bp in (10_000, budget.stop_bp, budget.restrict_bp))
         spent, held = counter.spent * 10_000, (counter.spent + counter.reserved) * 10_000
         amount *= 10_000
         if spent >= stop or (essential and spent + amount > limit):
             return 5, "503 budget_stopped"
-        if not essential and spent >= restrict:
+        if not essential and not lifted and spent >= restrict:
             return 4, "402 budget_restricted"
         if not essential and spent + amount > limit:
             return 3, "402 budget_insufficient"
         if held >= stop:
             return 2, "503 budget_busy"
-        if not essential and held >= restrict:
+        if not essential and not lifted and held >= restrict:
             return 1, "402 budget_busy"
         if held + amount > limit:
             return (2, "503 budget_busy") if essential else (1, "402 budget_busy")
         return None
 
-    def answer(self, budgets: list[Budget], places: list[tuple[str, str]], amounts: list[int], essential: bool) -> str:
-        ranks = [
-            verdict
-            for budget, place, amount in zip(budgets, places, amounts, strict=True)
-            if (verdict := self.judge(self.counter(place), budget, amount, essential))
-        ]
+    def answer(
+        self, budgets: list[Budget], places: list[tuple[str, str]], amounts: list[int], essential: bool, now: int
+    ) -> str:
+        ranks = []
+        for budget, place, amount in zip(budgets, places, amounts, strict=True):
+            lifted = self.on("lift:all", now) or self.on(f"lift:budget:{budget.name}", now)
+            verdict = self.judge(self.counter(place), budget, amount, essential, lifted)
+            ranks += [verdict] if verdict else []
         return max(ranks)[1] if ranks else "admitted"
 
     def release(self, held: Held) -> None:
@@ -109,7 +127,10 @@ class Model:
             counter.spent += amount - old
             if amount > old:
                 for bp in budget.thresholds_bp():
-                    if counter.spent * 10_000 >= budget.limit_atoms * bp and bp not in counter.crossed:
+                    if (
+                        counter.spent * 10_000 >= (budget.limit_atoms + counter.increase) * bp
+                        and bp not in counter.crossed
+                    ):
                         counter.crossed.add(bp)
                         self.told.append((*place, bp))
         held.charged = amounts
@@ -168,8 +189,14 @@ class Calls(RuleBasedStateMachine):
         position = self.model.quota.get(quota_place or "", 0)
         price = amount if not tiered else 0 if position < FREE_REQUESTS * 1000 else TIER_PRICE
         amounts = [cost(price).atoms[b.currency] for b in budgets]
-        inside_free_tier = tiered and price == 0
-        expected = "admitted" if inside_free_tier else self.model.answer(budgets, places, amounts, essential)
+        costs = not tiered or price > 0
+        bypassed = self.model.on("bypass", now)
+        if bypassed:
+            expected = "admitted"
+        elif self.model.stopped(now, costs):
+            expected = "503 service_stopped"
+        else:
+            expected = self.model.answer(budgets, places, amounts, essential, now) if costs else "admitted"
         question = ask(amount, *budgets, at_ms=now, essential=essential, quota=quota)
         answer = self.runner.run(self.gate.admit(question))
         if isinstance(answer, Denied):
@@ -177,6 +204,11 @@ class Calls(RuleBasedStateMachine):
             return ""
         assert expected == "admitted"
         assert answer.position == (position if tiered else None)
+        assert answer.bypassed is bypassed
+        level = answer.tightest
+        if level is not None:
+            (limit,) = {b.limit_atoms for b in budgets if b.name == level.budget}
+            assert level.limit_atoms == limit + self.model.counter((level.budget, level.period)).increase
         for place, held in zip(places, amounts, strict=True):
             self.model.counter(place).reserved += held
         if quota_place is not None:
@@ -184,6 +216,14 @@ class Calls(RuleBasedStateMachine):
         units = 1000 if tiered else 0
         self.model.held[question.id] = Held(answer, places, amounts, now + LEASE_S * 1000, quota_place, units)
         return question.id
+
+    @rule()
+    def admit_a_free_call(self) -> None:
+        now = self.clock()
+        answer = self.runner.run(self.gate.admit(ask(0, at_ms=now, free=True)))
+        passes = self.model.on("bypass", now) or not self.model.stopped(now, costs=False)
+        assert isinstance(answer, Admitted) is passes
+        assert isinstance(answer, Admitted) or answer.reason is Reason.SERVICE_STOPPED
 
     @rule(call_id=running, total=st.integers(0, 900))
     def extend(self, call_id: str, total: int) -> None:
@@ -198,9 +238,10 @@ class Calls(RuleBasedStateMachine):
             assert isinstance(answer, Denied)
             assert answer.reason is Reason.STORE_UNAVAILABLE
             return
-        fits = all(
-            extra == 0 or self.model.counter(place).spent + self.model.counter(place).reserved + extra <= b.limit_atoms
-            for extra, place, b in zip(more, held.places, budgets, strict=True)
+        counters = [self.model.counter(place) for place in held.places]
+        fits = (held.call.bypassed or self.model.on("bypass", self.clock())) or all(
+            extra == 0 or counter.spent + counter.reserved + extra <= b.limit_atoms + counter.increase
+            for extra, counter, b in zip(more, counters, budgets, strict=True)
         )
         assert isinstance(answer, Admitted) is fits
         if isinstance(answer, Admitted):
@@ -269,6 +310,30 @@ class Calls(RuleBasedStateMachine):
     @rule(month=st.integers(100, 3000), day=st.integers(1, 20))
     def limits_change(self, month: int, day: int) -> None:
         self.limits = {"month": won(month), "day": dollars(day) // 10}
+
+    @rule(
+        switch=st.sampled_from(
+            [
+                *("bypass", "stop", "api:openai", "rule:openai/chat", "caller:batch", "api:other", "caller:other"),
+                *("lift:all", "lift:budget:month", "lift:api:openai"),
+            ]
+        ),
+        seconds=st.sampled_from([0, 20, 7200, 10**9]),
+    )
+    def somebody_switches(self, switch: str, seconds: int) -> None:
+        until = self.clock() + seconds * 1000
+        self.model.switches[switch] = until
+        self.runner.run(self._write(self.keys.switches, switch, f"{until} 1764158400000-0"))
+
+    @rule(amount=st.integers(0, 600))
+    def a_limit_is_raised(self, amount: int) -> None:
+        month = Budget("month", self.limits["month"], "KRW", MONTH, SEOUL)
+        place = ("month", window_at(month.period, month.timezone, self.clock()).label)
+        self.model.counter(place).increase = won(amount)
+        self.runner.run(self._write(self.keys.budget(*place), "increase", won(amount)))
+
+    async def _write(self, key: str, field: str, value: str | int) -> None:
+        await self.store.call("HSET", key, field, value)
 
     @invariant()
     def counters_are_the_models(self) -> None:

@@ -27,6 +27,8 @@ LINES = [
 
 # A piece of each command -> what its answer must contain, with the data made below.
 EXPECTED = {
+    "HGETALL 'KEY:switches": ["api:kakao-map", "9007199254740991 17-0"],
+    " limit_text increase_text": ["2000 KRW", "500 KRW"],
     "spent_text limit_text": ["1400.5 KRW", "2000 KRW"],
     "reserved_text resets_at": ["150 KRW", "T00:00:00.000+09:00"],
     "HGETALL KEY:budget": ["spent_text", "reserved_text", "limit_text", "currency", "unit", "crossed", "70"],
@@ -37,7 +39,7 @@ EXPECTED = {
         "denied|openai|budget_insufficient",
         "note|openai|usage_missing",
     ],
-    "HGETALL 'KEY:reservations": ["150000000||-1|{", '"caller":"web"', '"path":"/v1/chat/completions"'],
+    "HGETALL 'KEY:reservations": ["150000000||-1||{", '"caller":"web"', '"path":"/v1/chat/completions"'],
     "ZCARD": ["1"],
     "ZRANGE": ["0000000000000000000000000abc"],
     "XREVRANGE KEY:ledger": ["batch", "settled", "1300.5", "unconfirmed", "100"],
@@ -79,6 +81,9 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     info = ProxyInfo(**dict.fromkeys(texts, "x"), rules_errors="", pid=1, pending_settlements=0, calls_in_flight=1)  # type: ignore[arg-type]
     await publish(store, keys, info)
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
+    await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
+    (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")
+    await store.call("HSET", month, "increase", won(500), "increase_text", "500 KRW")
     yield server
     await store.close()
 

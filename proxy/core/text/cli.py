@@ -226,6 +226,7 @@ TEXT: dict[str, dict[str, str]] = {
     },
     # --- states of a budget
     "cli.budget.held": {"en": "{amount} held by calls in flight", "ko": "진행 중인 호출에 {amount} 예약됨"},
+    "cli.budget.raised": {"en": "{amount} of the limit added for this period", "ko": "이번 기간에 {amount} 증액됨"},
     "cli.budget.ok": {"en": "ok", "ko": "정상"},
     "cli.budget.warning": {"en": "warning", "ko": "경고"},
     "cli.budget.restricted": {"en": "restricted", "ko": "제한"},

@@ -62,6 +62,10 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "{api}: answers that broke off this month: {count}. What had arrived was charged.",
         "ko": "{api}: 이달 응답 {count}건이 중간에 끊겨 받은 만큼 청구했습니다.",
     },
+    "cli.note.bypass": {
+        "en": "{api}: calls that passed on the emergency bypass this month: {count}. They were counted, not judged.",
+        "ko": "{api}: 이달 호출 {count}건이 비상 우회로 통과했습니다. 집계에는 포함됩니다.",
+    },
     "cli.note.other": {"en": "{api}: {note} ({count} this month)", "ko": "{api}: {note} (이달 {count}건)"},
     # --- ledger
     "cli.ledger.none": {"en": "The ledger is empty.", "ko": "원장이 비어 있습니다."},

@@ -31,6 +31,39 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "진행 중인 호출이 예산 ‘{budget}’({period})에서 {reserved}을 잡고 있습니다. 실제 지출은 {limit} 중 {spent}입니다. "
         "예산이 소진된 것은 아니니 잠시 뒤에 다시 시도해 주세요.",
     },
+    "denial.service_stopped.title": {"en": "Stopped", "ko": "중지됨"},
+    "denial.service_stopped": {
+        "en": "All calls that cost money are stopped, until somebody starts them again.",
+        "ko": "비용이 드는 모든 호출이 중지되어 있으며, 담당자가 다시 시작할 때까지 계속됩니다.",
+    },
+    "denial.service_stopped.until": {
+        "en": "All calls that cost money are stopped until {until}.",
+        "ko": "비용이 드는 모든 호출이 {until}까지 중지되어 있습니다.",
+    },
+    "denial.service_stopped.api": {
+        "en": "The API “{name}” is stopped, until somebody starts it again.",
+        "ko": "API ‘{name}’의 호출이 중지되어 있으며, 담당자가 다시 시작할 때까지 계속됩니다.",
+    },
+    "denial.service_stopped.api.until": {
+        "en": "The API “{name}” is stopped until {until}.",
+        "ko": "API ‘{name}’의 호출이 {until}까지 중지되어 있습니다.",
+    },
+    "denial.service_stopped.rule": {
+        "en": "The calls of the rule “{name}” are stopped, until somebody starts them again.",
+        "ko": "규칙 ‘{name}’에 해당하는 호출이 중지되어 있으며, 담당자가 다시 시작할 때까지 계속됩니다.",
+    },
+    "denial.service_stopped.rule.until": {
+        "en": "The calls of the rule “{name}” are stopped until {until}.",
+        "ko": "규칙 ‘{name}’에 해당하는 호출이 {until}까지 중지되어 있습니다.",
+    },
+    "denial.service_stopped.caller": {
+        "en": "The calls of “{name}” are stopped, until somebody starts them again.",
+        "ko": "호출자 ‘{name}’의 호출이 중지되어 있으며, 담당자가 다시 시작할 때까지 계속됩니다.",
+    },
+    "denial.service_stopped.caller.until": {
+        "en": "The calls of “{name}” are stopped until {until}.",
+        "ko": "호출자 ‘{name}’의 호출이 {until}까지 중지되어 있습니다.",
+    },
     "denial.no_rule.title": {"en": "No rule for this destination", "ko": "이 목적지에 대한 규칙이 없음"},
     "denial.no_rule": {
         "en": "No rule in rules.yaml covers {method} {target}, so the call was not made. Add the API or a price rule for it.",

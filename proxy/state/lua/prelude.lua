@@ -32,11 +32,26 @@ local function live_until(key, until_ms, now)
   call('PEXPIRE', key, int(math.max(until_ms - now, 86400000)))
 end
 
--- "5 7|1000|0|{...}" -> {5, 7}, 1000, "0", '{...}': what a reservation holds of each budget and of its quota.
+-- Until when a switch's value ("<until ms> <audit id>") holds; 0 without one.
+local function until_of(value) return value and tonumber(string.match(value, '^%d+')) or 0 end
+
+-- The first whole amount that has reached so many basis points of a limit. Exact: no product passes 2^53.
+local function threshold(limit, bp)
+  local rest = fmod(limit, 10000)
+  return (limit - rest) / 10000 * bp + math.ceil(rest * bp / 10000)
+end
+
+-- A limit with what was added to it for this period (the budget's field `increase`, atoms).
+local function raised(limit, increase)
+  return increase and math.max(0, math.min(limit + tonumber(increase), EXACT)) or limit
+end
+
+-- "5 7|1000|0|bypass|{...}" -> {5, 7}, 1000, "0", "bypass", '{...}': what a reservation holds of each budget and of its
+-- quota, how it was admitted, and what the call is.
 local function unpack_record(record)
-  local amounts, units, position, facts = string.match(record, '^([^|]*)|([^|]*)|([^|]*)|()')
+  local amounts, units, position, marks, facts = string.match(record, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|()')
   local held = {}
   for amount in string.gmatch(amounts, '%d+') do held[#held + 1] = tonumber(amount) end
-  return held, tonumber(units) or 0, position, string.sub(record, facts)
+  return held, tonumber(units) or 0, position, marks, string.sub(record, facts)
 end
 

@@ -12,14 +12,15 @@
 -- ARGV: 1 the call: {"api|rule|caller", api, caller, mode, id, its admission (ISO 8601),
 --           now (Unix ms; 0 = Redis's TIME), now as ISO 8601,
 --           units really drawn from the quota (thousandths; false = as drawn at admission),
---           cost (atoms of the ledger's currency), sample to learn from (atoms; false = none), note ("" = none),
+--           cost (atoms of the ledger's currency), sample to learn from (atoms; false = none), note ("" = none; words),
 --           n charges (atoms), rest of the ledger's entry: {field, value, field, value, ...}}
 --       2 what its plan says: {keep until (ms): settled ids, ledger, roll-ups, quota;
 --           n budgets: each {name, period, limit (atoms), keep until (ms), digits of an atom (6 | 9), currency, limit as
 --           text, thresholds: {percent, atoms, percent, atoms, ...}, ascending}}
 --       3 the record as read (reclaim only; it must still be this one)
--- Returns {1, tightest budget (0 = none), its spent, its reserved, [budget, percent]...}  done; pairs newly crossed
---         {0}                                                                            nothing to do: ended before
+-- Returns {1, tightest budget (0 = none), its spent, its reserved, its limit, [budget, percent]...}  done; the pairs are
+--             thresholds newly crossed; limits are those that hold: with what was added to them for this period
+--         {0}                                                                nothing to do: ended before
 -- Invariants: a call is charged once; reserved never goes below zero; each threshold enters its stream once a period.
 
 local who, api, caller, mode, id, at, given, now_text, used, cost, sample, remark, bill, entry =
@@ -69,12 +70,14 @@ if quota and units ~= drawn then
   live_until(quota, keep_quota, clock(given))
 end
 
-local reply = {1, 0, 0, 0}
+local reply = {1, 0, 0, 0, 0}
 local tight = nil
 for i = 1, n do
   local key, name, period, limit, keep, digits, currency, limit_text, thresholds = KEYS[7 + i], unpack(budgets[i])
-  local level = call('HMGET', key, 'spent', 'reserved', 'crossed', 'limit')
+  local level = call('HMGET', key, 'spent', 'reserved', 'crossed', 'limit', 'increase')
   local spent, reserved, release = tonumber(level[1]) or 0, tonumber(level[2]) or 0, held[i] or 0
+  local increase = level[5]
+  limit = raised(limit, increase)
   if release > reserved then release = reserved end
   local charge = (mode == 'void' and 0 or bill[i]) - (charged[i] or 0)
   spent, reserved = spent + charge, reserved - release
@@ -88,16 +91,17 @@ for i = 1, n do
     call('HSET', key, 'spent_text', spent_text, 'reserved_text', money(reserved, digits, currency))
   end
   if not level[4] then live_until(key, keep, clock(given)) end
-  if charge > 0 and spent >= thresholds[2] then
+  if charge > 0 and (increase or spent >= thresholds[2]) then
     local crossed, found = ',' .. (level[3] or '') .. ',', false
     for t = 1, #thresholds, 2 do
-      local percent = thresholds[t]
-      if spent < thresholds[t + 1] then break end
+      local percent, amount = thresholds[t], thresholds[t + 1]
+      if increase then amount = threshold(limit, math.floor(tonumber(percent) * 100 + 0.5)) end
+      if spent < amount then break end
       if not string.find(crossed, ',' .. percent .. ',', 1, true) then
         crossed, found = crossed .. percent .. ',', true
         reply[#reply + 1], reply[#reply + 2] = i, percent
         call('XADD', THRESHOLDS, 'MAXLEN', '~', '100000', '*', 'budget', name, 'period', period, 'threshold', percent,
-          'spent', spent_text, 'limit', limit_text, 'currency', currency, 'at', now_text, 'call', id)
+          'spent', spent_text, 'limit', increase and money(limit, digits, currency) or limit_text, 'currency', currency, 'at', now_text, 'call', id)
       end
     end
     if found then call('HSET', key, 'crossed', string.match(crossed, '^,*(.-),*$')) end
@@ -105,11 +109,11 @@ for i = 1, n do
   local left = limit - spent - reserved
   local room = (held[i] or 0) > 0 and left / held[i] or left
   if tight == nil or room < tight then
-    tight, reply[2], reply[3], reply[4] = room, i, spent, reserved
+    tight, reply[2], reply[3], reply[4], reply[5] = room, i, spent, reserved, limit
   end
 end
 if mode == 'void' then return reply end
-if #reply > 4 then call('EXPIRE', THRESHOLDS, 34560000) end
+if #reply > 5 then call('EXPIRE', THRESHOLDS, 34560000) end
 
 local entry_id = call('XADD', LEDGER, '*', 'id', id, 'at', at, unpack(entry))
 if note then
@@ -136,7 +140,7 @@ if cost ~= cost_before then
   call('HINCRBY', DAY, 'cost|' .. who, more)
   if call('ZINCRBY', CALLERS, more, caller) == more then live_until(CALLERS, keep_days, clock(given)) end
 end
-if remark ~= '' then call('HINCRBY', DAY, 'note|' .. api .. '|' .. remark, 1) end
+for word in string.gmatch(remark, '%S+') do call('HINCRBY', DAY, 'note|' .. api .. '|' .. word, 1) end
 if sample then
   call('LPUSH', LEARNED, int(sample))
   call('LTRIM', LEARNED, 0, 999)
