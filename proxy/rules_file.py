@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import inspect
 import re
+import ssl
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -158,7 +159,9 @@ def _check(
     def in_file(at: Path) -> Path:
         return at if origin is None else translate(at, origin)
 
-    compiled = compile_rules(document, env, source, digest, lambda at: marks.value(marks.clean(in_file(at)))[0])
+    compiled = compile_rules(
+        document, env, source, digest, lambda at: marks.value(marks.clean(in_file(at)))[0], _certificates_beside(source)
+    )
     warnings: list[Mistake] = []
     for problem in compiled.problems:
         at = in_file(problem.at)
@@ -168,6 +171,25 @@ def _check(
         (warnings if problem.warning else mistakes).append(moved)
     rules = None if mistakes else compiled.rules
     return Loaded(rules, _in_order(mistakes), _in_order(warnings))
+
+
+def _certificates_beside(source: str) -> Callable[[str], tuple[str | None, str]]:
+    """Reads the certificates that a rules file names, relative to it: (text, "") or (None, why not)."""
+
+    def read(name: str) -> tuple[str | None, str]:
+        path = FilePath(source).parent / FilePath(name).expanduser()
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                return None, f"it is larger than {MAX_BYTES:,} bytes"
+            text = path.read_text("ascii", "replace")
+            ssl.create_default_context(cadata=text)
+        except OSError as error:
+            return None, "it holds no PEM certificates" if isinstance(error, ssl.SSLError) else error.strerror or "?"
+        except ValueError:
+            return None, "it holds no PEM certificates"
+        return text, ""
+
+    return read
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------------

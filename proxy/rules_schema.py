@@ -96,6 +96,23 @@ class Timeouts(_Model):
     total_timeout: Duration = key("How long a whole call may take; without it there is no limit.")
 
 
+class Interception(_Model):
+    """How calls inside HTTPS are seen, and whom the API's own certificate must come from."""
+
+    intercept: Flag = key(
+        "Open HTTPS connections to this API's hosts that come through HTTPS_PROXY, so that each call inside is priced. "
+        "Programs must trust the local certificate authority (`spendgate ca`)."
+    )
+    on_pinned: Annotated[str, choice("refuse", "tunnel")] = key(
+        "A program that does not accept our certificate, or insists on HTTP/2: refuse (default), or let its next "
+        "connections pass unseen as tunnels, at this API's price for tunnels."
+    )
+    upstream_ca: Text = key("File with the certificates that the API's own may come from, instead of the system's.")
+    upstream_pin: Annotated[list[Text], Many()] = key(
+        "Keys that the API's certificate may have: sha256/BASE64 of its public key (SPKI). Beside the usual checks."
+    )
+
+
 class BudgetTerms(_Model):
     """A limit on the money spent in a calendar period."""
 
@@ -288,7 +305,7 @@ class Breaker(_Model):
     probes: Whole = key("Calls that then try whether it works again.")
 
 
-class Api(CallBounds, Timeouts):
+class Api(CallBounds, Timeouts, Interception):
     """A paid API."""
 
     name: Name = must("Name of the API, unique in the file.")

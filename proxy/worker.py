@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 import structlog
 
 from proxy import rules_file
-from proxy.core import price
+from proxy.core import interception, price
 from proxy.core.model import RuleSet
 from proxy.data.handler import Page
+from proxy.data.intercept import Interceptor
+from proxy.data.leaves import Leaves
 from proxy.data.server import Limits, Listener
 from proxy.data.upstream import Pool
 from proxy.settings import Address, Settings
@@ -49,13 +51,18 @@ class Worker:
         self.keys = Keys(settings.tenant)
         self.gate = Gate(self.store, self.keys, lease_s=settings.lease_s, timezone=rules.timezone)
         self.pool = Pool()
-        self.page = Page(rules, self.gate, self.pool)
-        self.listener = Listener(self.page.handle, Limits(), on_bad_request=self.page.on_bad_request)
+        self.leaves = Leaves(settings.data / "ca")
+        interceptor = Interceptor(self.leaves, rules.language)
+        self.page = Page(rules, self.gate, self.pool, interceptor)
+        self.listener = interceptor.listener = Listener(
+            self.page.handle, Limits(), on_bad_request=self.page.on_bad_request
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, sock: socket.socket | None = None) -> None:
         """Connect, then listen: the first request finds everything ready. Raises OSError if the address is taken."""
         await asyncio.to_thread(price.warm, self.rules)
+        await self.leaves.follow(interception.scope(self.rules))
         await self.store.start()
         address = self.settings.listen
         if sock is not None:
@@ -93,6 +100,7 @@ class Worker:
                 log.error("rules.rejected", mistake=line)
         elif loaded.rules.digest != self.rules.digest or self.errors:
             await asyncio.to_thread(price.warm, loaded.rules)
+            await self.leaves.follow(interception.scope(loaded.rules))
             self.errors = ()
             self.rules = loaded.rules
             self.loaded_at = datetime.now(UTC)

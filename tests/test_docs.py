@@ -41,7 +41,15 @@ from tests.cli.conftest import BackgroundSimulator, proxy, rules, simulator  # n
 from tests.harness import RunningProxy
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("README.md", "docs/README.ko.md", "docs/cli.md", "docs/rules.md", "docs/wire.md", "docs/interfaces.md")
+OURS = (
+    "README.md",
+    "docs/README.ko.md",
+    "docs/cli.md",
+    "docs/rules.md",
+    "docs/wire.md",
+    "docs/https.md",
+    "docs/interfaces.md",
+)
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

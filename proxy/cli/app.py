@@ -27,6 +27,7 @@ COMMANDS = (
     "check",
     "price",
     "schema",
+    "ca",
     "init",
     "doctor",
     "demo",

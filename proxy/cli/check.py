@@ -13,6 +13,7 @@ from proxy.cli.frame import Exit, Frame
 from proxy.cli.help import Command, cells, option
 
 if TYPE_CHECKING:
+    from proxy.core.model import RuleSet
     from proxy.rules_file import Loaded, Mistake
 
 LIMIT_BYTES = 1_100_000  # a little over what the loader takes: it says itself what is too large
@@ -59,7 +60,7 @@ def _load(frame: Frame, path: str) -> tuple[Loaded, bytes]:
 
 
 def as_document(frame: Frame, loaded: Loaded, source: str) -> str:
-    """The report as JSON: {file, ok, hash, mistakes, warnings}, one object a mistake."""
+    """The report as JSON: {file, ok, hash, mistakes, warnings, intercepts}, one object a mistake."""
     rules = loaded.rules
     document = {
         "file": source,
@@ -67,8 +68,19 @@ def as_document(frame: Frame, loaded: Loaded, source: str) -> str:
         "hash": rules.digest if rules else None,
         "mistakes": [_as_json(mistake.in_language(frame.lang)) for mistake in loaded.mistakes],
         "warnings": [_as_json(mistake.in_language(frame.lang)) for mistake in loaded.warnings],
+        "intercepts": _intercepts(rules) if rules else [],
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _intercepts(rules: RuleSet) -> list[dict[str, object]]:
+    from proxy.core import interception
+
+    return [
+        {"api": api.name, "hosts": list(interception.hosts(api)), "on_pinned": api.on_pinned.value}
+        for api in rules.apis
+        if api.intercept
+    ]
 
 
 def _as_json(mistake: Mistake) -> dict[str, object]:
@@ -114,6 +126,25 @@ def show(frame: Frame, loaded: Loaded, source: str, text: bytes) -> None:
             digest=rules.digest,
         )
         click.echo(click.style(sentence, fg="green"), color=coloured)
+        for line in interceptions(frame, rules):
+            click.echo(line)
+
+
+def interceptions(frame: Frame, rules: RuleSet) -> list[str]:
+    """What of HTTPS these rules see into, for whoever must agree to it."""
+    from proxy.core import interception, match
+    from proxy.core.model import OnPinned, Outbound
+
+    lines: list[str] = []
+    for api in rules.apis:
+        hosts = interception.hosts(api)
+        if not hosts:
+            continue
+        lines.append(frame.say("check.intercepts", hosts=", ".join(hosts), api=api.name))
+        rule = match.match(api, Outbound("CONNECT", "connect", hosts[0], api.port, ""))
+        if api.on_pinned is OnPinned.TUNNEL and rule is not None:
+            lines.append(f"  {frame.say('check.intercept_pinned', rule=rule.id)}")
+    return lines
 
 
 def explain(frame: Frame, mistake: Mistake, lines: Sequence[str], *, coloured: bool) -> str:

@@ -319,6 +319,21 @@ class Credentials:
     value: str = field(repr=False)
 
 
+class OnPinned(StrEnum):
+    """What becomes of a program that cannot be intercepted."""
+
+    REFUSE = "refuse"
+    TUNNEL = "tunnel"  # its next connections pass unseen, at the price of a tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom an API's certificate must come from. ca: PEM text, None: the system's store. pins: of keys."""
+
+    ca: str | None = None
+    pins: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     name: str
@@ -334,6 +349,9 @@ class Api:
     connect_timeout_s: float
     read_timeout_s: float  # longest silence while waiting for the next byte
     total_timeout_s: float | None
+    intercept: bool = False  # HTTPS to its hosts through the proxy is opened, and each call inside is priced
+    on_pinned: OnPinned = OnPinned.REFUSE
+    trust: Trust | None = None  # None: the system's store, any key
 
 
 @dataclass(frozen=True, slots=True)

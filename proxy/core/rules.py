@@ -16,7 +16,19 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from proxy.core import money
-from proxy.core.model import Api, Budget, Caller, Credentials, FxRate, Period, PeriodUnit, Policy, RuleSet, Speaks
+from proxy.core.model import (
+    Api,
+    Budget,
+    Caller,
+    Credentials,
+    FxRate,
+    OnPinned,
+    Period,
+    PeriodUnit,
+    Policy,
+    RuleSet,
+    Speaks,
+)
 from proxy.core.rules_checks import (
     Path,
     Plain,
@@ -27,6 +39,7 @@ from proxy.core.rules_checks import (
     rule_id,
     unreachable_problems,
 )
+from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
 from proxy.core.rules_prices import RuleCompiler, first
 
 LATER = ("services", "alerts", "fixed_costs", "optimize")
@@ -54,12 +67,14 @@ def compile_rules(
     source: str = "rules.yaml",
     digest: str = "",
     line_of: Callable[[Path], int] = lambda at: 1,
+    read_file: ReadFile = no_files,
 ) -> Compiled:
     """The rule set of a document, and every problem of it in one go.
 
-    env: variables for `${NAME}` and `key_env`. line_of: the line of a path, for `Rule.where`.
+    env: variables for `${NAME}` and `key_env`. line_of: the line of a path, for `Rule.where`. read_file: gives the text
+    of a file that the rules name (certificates).
     """
-    compiler = _Compiler(document, env, source, line_of)
+    compiler = _Compiler(document, env, source, line_of, read_file)
     compiler.problems += name_problems(document)
     compiler.problems += reference_problems(document)
     rules = compiler.rule_set(digest)
@@ -71,7 +86,15 @@ def compile_rules(
 class _Compiler:
     """Carries the document and collects problems; each method compiles one part."""
 
-    def __init__(self, document: Plain, env: Mapping[str, str], source: str, line_of: Callable[[Path], int]) -> None:
+    def __init__(
+        self,
+        document: Plain,
+        env: Mapping[str, str],
+        source: str,
+        line_of: Callable[[Path], int],
+        read_file: ReadFile = no_files,
+    ) -> None:
+        self.read_file = read_file
         self.document = document
         self.defaults: Plain = document["defaults"] or {}
         self.env = env
@@ -242,6 +265,9 @@ class _Compiler:
             self.budget((*place, "budget"), price["budget"], f"rule:{rule.id}", api=name, rule=rule.id)
             rules.append(rule)
         total = first(api["total_timeout"], self.defaults.get("total_timeout"))
+        self.problems += interception_problems(at, api, scheme, host)
+        trusted, problems = trust(at, api, scheme, self.read_file)
+        self.problems += problems
         return Api(
             name=name,
             scheme=scheme,
@@ -256,6 +282,9 @@ class _Compiler:
             connect_timeout_s=first(api["connect_timeout"], self.defaults.get("connect_timeout"), 10.0),
             read_timeout_s=first(api["read_timeout"], self.defaults.get("read_timeout"), 300.0),
             total_timeout_s=total,
+            intercept=bool(api["intercept"]),
+            on_pinned=OnPinned(api["on_pinned"] or "refuse"),
+            trust=trusted,
         )
 
     def upstream(self, at: Path, text: str) -> tuple[str, str, int, str]:

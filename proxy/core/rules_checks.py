@@ -157,7 +157,7 @@ def unreachable_problems(document: Plain) -> list[Problem]:
                 return out
             for earlier in range(later):
                 if _takes_all(prices[earlier]["match"], prices[later]["match"], effort) and not (
-                    _may_price_tunnel(prices[later]) and not _prices_every_tunnel(prices[earlier])
+                    may_price_tunnel(prices[later]) and not _prices_every_tunnel(prices[earlier])
                 ):
                     out.append(
                         Problem(
@@ -174,7 +174,7 @@ def unreachable_problems(document: Plain) -> list[Problem]:
 _NOT_IN_TUNNEL = ("path", "header", "query", "json")
 
 
-def _may_price_tunnel(price: Plain) -> bool:
+def may_price_tunnel(price: Plain) -> bool:
     """Of a tunnel nothing is seen but its host, so a rule may be there for tunnels alone (see match.match)."""
     tests = price["match"] or {}
     seen = not any(tests.get(kind) for kind in _NOT_IN_TUNNEL)
@@ -184,7 +184,7 @@ def _may_price_tunnel(price: Plain) -> bool:
 
 
 def _prices_every_tunnel(price: Plain) -> bool:
-    return _may_price_tunnel(price) and not price["per_unit"]
+    return may_price_tunnel(price) and not price["per_unit"]
 
 
 _NO_TESTS: Plain = dict.fromkeys(("method", "host", "path", "header", "query", "json"))

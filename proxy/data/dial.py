@@ -41,11 +41,18 @@ class UpstreamTimeout(UpstreamError):
         self.phase = phase
 
 
-def tls_context() -> ssl.SSLContext:
-    """Verification against the system's store (OpenSSL honours SSL_CERT_FILE and SSL_CERT_DIR)."""
-    context = ssl.create_default_context()
+def tls_context(ca: str | None = None) -> ssl.SSLContext:
+    """Full verification: against these certificates (PEM), else the system's store (OpenSSL honours SSL_CERT_FILE)."""
+    context = ssl.create_default_context(cadata=ca)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def pin_of(transport: asyncio.Transport) -> str:
+    """ "sha256/BASE64" of the public key that the other side of a TLS connection has shown."""
+    from proxy.data.ca import spki_pin  # cryptography takes a tenth of a second to import: only where keys are pinned
+
+    return spki_pin(transport.get_extra_info("ssl_object").getpeercert(True))
 
 
 async def dial(

@@ -22,7 +22,8 @@ from proxy.core.text import say
 from proxy.data import inbound
 from proxy.data.charge import Charge
 from proxy.data.crossing import Crossing
-from proxy.data.inbound import Call, Refused
+from proxy.data.inbound import Call, Inside, Opening, Refused
+from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
 from proxy.data.server import BadRequest, Exchange
 from proxy.data.upstream import Pool
@@ -50,7 +51,9 @@ class RequestIds:
 class Page:
     """The request path of one worker."""
 
-    def __init__(self, rules: RuleSet, gate: Gate, pool: Pool) -> None:
+    def __init__(self, rules: RuleSet, gate: Gate, pool: Pool, interceptor: Interceptor | None = None) -> None:
+        """interceptor: without one, every CONNECT passes as a tunnel or not at all."""
+        self._interceptor = interceptor or Interceptor()
         self.rules = rules
         self.gate = gate
         self.pool = pool
@@ -60,17 +63,20 @@ class Page:
         """Make these rules current for requests that begin from now on."""
         self.rules = rules
 
-    async def handle(self, exchange: Exchange) -> None:
-        """One request from its head to its settlement."""
+    async def handle(self, exchange: Exchange, inside: Inside | None = None) -> None:
+        """One request from its head to its settlement. inside: the intercepted tunnel that it came through."""
         rules, now_ms = self.rules, self.gate.now_ms()
         exchange.id = self._ids.new(now_ms)
 
         if inbound.ends_here(exchange):
             await exchange.respond(200, [(b"Allow", _ALLOW), (b"X-Spendgate-Request-Id", exchange.id.encode())])
             return
-        call = await inbound.read(rules, exchange)  # 400 401 403 407
+        call = await inbound.read(rules, exchange, inside, self._interceptor.opens)  # 400 401 403 407 421
+        if isinstance(call, Opening):
+            call = await self._interceptor.open(exchange, call, self.handle) or call
         if isinstance(call, Refused):
             await self._refuse(exchange, rules, call.denied, call.speaks)
+        if not isinstance(call, Call):
             return
         estimate = self._estimate(rules, call, now_ms)
         ask = _question(exchange.id, now_ms, rules, call, estimate)

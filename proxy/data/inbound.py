@@ -6,6 +6,7 @@ Must not know prices, Redis or the upstream.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
@@ -62,13 +63,44 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     speaks: Speaks = Speaks.PROBLEM
 
 
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """A CONNECT whose inside the rules want to see: nothing is spent yet, each request inside is a call of its own."""
+
+    api: Api
+    host: str
+    port: int
+    caller: Caller
+
+
+class Inside(msgspec.Struct, frozen=True, gc=False):
+    """The intercepted tunnel that a request came through. scheme: "https", or "http" where the inside is plain."""
+
+    scheme: str
+    host: str
+    port: int
+    caller: Caller  # who opened the tunnel
+
+
+Opens = Callable[[Api, str, Caller], bool]
+"""Whether a tunnel of this caller to this host of an intercepted API is opened, or passes unseen."""
+
+
+def _never(_api: Api, _host: str, _caller: Caller) -> bool:
+    return False
+
+
 def ends_here(exchange: Exchange) -> bool:
     """Whether the request asks its last allowed stop, the proxy itself, to answer (RFC 9110 §7.6.2)."""
     return exchange.method == "OPTIONS" and max_forwards(exchange.method, exchange.headers)[0] == 0
 
 
-async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
-    """Understand one request. Reads its body only where a rule of its API looks into bodies."""
+async def read(
+    rules: RuleSet, exchange: Exchange, inside: Inside | None = None, opens: Opens = _never
+) -> Call | Opening | Refused:
+    """Understand one request. Reads its body only where a rule of its API looks into bodies.
+
+    inside: the intercepted tunnel that it came through. opens: asked for a CONNECT to an intercepted API.
+    """
     target = authority.parse_target(exchange.method, exchange.target)
     if isinstance(target, authority.Refusal):
         return _bad(rules, target.code)
@@ -78,9 +110,14 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
     if wants_websocket(exchange.headers):
         return _bad(rules, "websocket", status=501)
     headers = tuple([(_NAME_TEXT[name], value.decode(HEADER_ENCODING)) for name, value in exchange.headers])
-    forward = target.authority is not None
+    forward = target.authority is not None or inside is not None
     path, _, query = target.path.partition("?")
-    if target.authority is not None:
+    if inside is not None:
+        if not _belongs(inside, target, exchange.host):
+            return _bad(rules, "misdirected", status=421)
+        scheme, host, port = inside.scheme, inside.host, inside.port
+        api = match.destination_forward(rules, scheme, host, port)
+    elif target.authority is not None:
         scheme = "connect" if target.form == "authority" else target.scheme or "http"
         host, port = target.authority.host, target.authority.port or 0
         api = match.destination_forward(rules, scheme, host, port)
@@ -92,10 +129,12 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         api, path = found
         scheme, host, port = api.scheme, api.host, api.port
 
-    who = recognise(rules, headers, forward)
+    who = recognise(rules, headers, forward) if inside is None else _recognised_inside(rules, headers, inside)
     speaks = api.speaks if api is not None else Speaks.PROBLEM
     if isinstance(who, Denied):
         return Refused(who, speaks)
+    if scheme == "connect" and api is not None and api.intercept and opens(api, host, who.caller):
+        return Opening(api, host, port, who.caller)
     normal = match.normal_path(path) if scheme != "connect" else None
     if normal is None and scheme != "connect" and path != "*":
         return _bad(rules, "dot_segments", speaks)
@@ -130,6 +169,25 @@ async def read(rules: RuleSet, exchange: Exchange) -> Call | Refused:
         _, rule_found = _observed(api.name, port, scheme, rules.currency)
         return Call(api, rule_found, who.caller, outbound, body, forward, who.header, observed=True)
     return Call(api, rule_found, who.caller, outbound, body, forward, who.header)
+
+
+def _belongs(inside: Inside, target: authority.Target, host: authority.Authority | None) -> bool:
+    """Whether a request inside a tunnel is for the host that the tunnel was opened to (RFC 9110 §7.4)."""
+    usual = authority.DEFAULT_PORTS[inside.scheme]
+    for named in (target.authority, host):
+        if named is not None and (named.host, named.port or usual) != (inside.host, inside.port):
+            return False
+    return target.form in ("origin", "asterisk") or (target.form == "absolute" and target.scheme == inside.scheme)
+
+
+def _recognised_inside(rules: RuleSet, headers: tuple[tuple[str, str], ...], inside: Inside) -> Identified | Denied:
+    """A known key shown inside counts (and goes no further); else whoever opened the tunnel, if still known."""
+    found = recognise(rules, headers, forward=False)
+    if isinstance(found, Identified) and found.header is not None:
+        return found
+    if rules.require_caller and inside.caller not in rules.callers:
+        return Denied(Reason.UNKNOWN_CALLER, 401)
+    return Identified(inside.caller)
 
 
 def _header(headers: tuple[tuple[str, str], ...], wanted: str) -> str | None:

@@ -16,7 +16,7 @@ import structlog
 from proxy.core import headers
 from proxy.core.http1 import Field, Malformed
 from proxy.core.meter import Meter
-from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Usage
+from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Trust, Usage
 from proxy.core.text import say
 from proxy.core.truncate import truncation
 from proxy.data.charge import Charge
@@ -105,10 +105,10 @@ class Passage:
         call, exchange = self._charge.call, self._exchange
         api, outbound = call.api, call.outbound
         if call.forward:
-            origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named)
+            origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named, api.trust)
             path = outbound.path
         else:
-            origin, host = _origin(api.scheme, api.host, api.port, True)
+            origin, host = _origin(api.scheme, api.host, api.port, True, api.trust)
             path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
         if outbound.query or exchange.target.endswith("?"):
             path = f"{path}?{outbound.query}"
@@ -221,11 +221,11 @@ class Passage:
 
 
 @lru_cache(maxsize=1024)
-def _origin(scheme: str, host: str, port: int, allow_private: bool) -> tuple[Origin, bytes]:
+def _origin(scheme: str, host: str, port: int, allow_private: bool, trust: Trust | None) -> tuple[Origin, bytes]:
     """Where a connection goes, and its name in a Host header."""
     name = f"[{host}]" if ":" in host else host
     usual = (scheme, port) in (("http", 80), ("https", 443))
-    return Origin(scheme, host, port, allow_private), (name if usual else f"{name}:{port}").encode("ascii")
+    return Origin(scheme, host, port, allow_private, trust), (name if usual else f"{name}:{port}").encode("ascii")
 
 
 @lru_cache(maxsize=64)

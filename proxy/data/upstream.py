@@ -22,10 +22,11 @@ from math import inf
 from typing import NamedTuple
 
 from proxy.core.http1 import Field, ResponseHead
+from proxy.core.model import Trust
 from proxy.data.body import Body
 from proxy.data.call import GATHER_LIMIT, Attempt, Call, UpstreamBroken
 from proxy.data.deadlines import Deadlines
-from proxy.data.dial import UpstreamError, UpstreamTimeout, UpstreamUnreachable, dial, tls_context
+from proxy.data.dial import UpstreamError, UpstreamTimeout, UpstreamUnreachable, dial, pin_of, tls_context
 
 __all__ = [
     "GATHER_LIMIT",
@@ -43,12 +44,14 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 
 
 class Origin(NamedTuple):
-    """Where connections go. allow_private: connect even if the host is not on the public internet."""
+    """Where connections go. allow_private: connect even if the host is not on the public internet. trust: whom its
+    certificate must come from; None: the system's store decides."""
 
     scheme: str  # "http" | "https"
     host: str
     port: int
     allow_private: bool = True
+    trust: Trust | None = None
 
 
 class UpstreamAnswer:
@@ -240,7 +243,7 @@ class Pool:
         gather_s: float = 0.02,
     ) -> None:
         self.gather_s = gather_s
-        self._tls = tls
+        self._contexts: dict[str | None, ssl.SSLContext] = {} if tls is None else {None: tls}  # by the CAs' PEM text
         self._idle_timeout_s = idle_timeout_s
         self._max_idle = max_idle
         self.deadlines = Deadlines(asyncio.get_running_loop())
@@ -307,9 +310,10 @@ class Pool:
     async def _connect(self, origin: Origin, timeout_s: float, attempt: Attempt) -> _Connection:
         tls = None
         if origin.scheme == "https":
-            if self._tls is None:
-                self._tls = tls_context()
-            tls = self._tls
+            ca = origin.trust.ca if origin.trust is not None else None
+            tls = self._contexts.get(ca)
+            if tls is None:
+                tls = self._contexts[ca] = tls_context(ca)
         try:
             _, connection = await dial(
                 lambda: _Connection(self, origin),
@@ -322,6 +326,11 @@ class Pool:
         except UpstreamError as error:
             error.sent = attempt.sent  # a first try on a kept-alive connection may have been
             raise
+        if origin.trust is not None and origin.trust.pins:
+            found = pin_of(connection.transport)
+            if found not in origin.trust.pins:
+                connection.kill()
+                raise UpstreamUnreachable(f"certificate: its key is {found}, which is not pinned", attempt.sent)
         return connection
 
     def _take(self, origin: Origin, now: float) -> _Connection | None:

@@ -39,6 +39,14 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "TRACE is not forwarded, because it would show the API's key to the caller.",
         "ko": "TRACE는 API 키를 호출자에게 노출할 수 있으므로 전달하지 않습니다.",
     },
+    "wire.misdirected": {
+        "en": "The request is for another host than the one that this connection was opened to.",
+        "ko": "이 연결이 열린 호스트가 아닌 다른 호스트에 대한 요청입니다.",
+    },
+    "wire.early_bytes": {
+        "en": "Bytes came behind the CONNECT request before it was answered.",
+        "ko": "CONNECT 요청에 답하기도 전에 그 뒤로 데이터가 왔습니다.",
+    },
     "wire.dot_segments": {
         "en": "The path contains dot segments, which servers read in different ways.",
         "ko": "경로에 서버마다 다르게 해석되는 점(.) 구간이 있습니다.",
