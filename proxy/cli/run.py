@@ -6,6 +6,7 @@ long as it does. What it cost is read from the ledger: the calls that began whil
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # as env, nohup and timeout use them
 READY_WITHIN_S = 20.0
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -66,14 +68,34 @@ def _run(frame: Frame, settings: Settings, program: list[str], caller_name: str 
     caller = _caller(frame, rules, caller_name)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # a proxy that was started for the run must not outlive it
+    trusted = _trust(frame, settings, rules)
     with proxy_for(frame, settings) as root:
         change = sdks.variables(rules, root, frame.environ, caller)
         for name, value in change.kept:
             _note(frame, "run.kept", name=name, value=value)
         began_ms = receipt.clock_ms(frame, settings)
-        status = _child(frame, program, {**frame.environ, **change.variables})
+        status = _child(frame, program, {**frame.environ, **change.variables, **trusted})
     receipt.show(frame, settings, rules, began_ms, caller.name if caller else None)
     return status
+
+
+def _trust(frame: Frame, settings: Settings, rules: RuleSet) -> dict[str, str]:
+    """The variables that make the program trust our authority; none where the rules intercept nothing."""
+    from proxy.core import interception
+
+    if not interception.scope(rules):
+        return {}
+    from proxy.cli import ca, trust
+    from proxy.data.ca import CaError
+
+    home = settings.data / "ca"
+    try:
+        ca.ready(frame, home, rules)
+        return trust.variables(home, frame.environ)
+    except CaError as error:
+        raise ca.ca_failure(frame, error) from error
+    except OSError as error:
+        frame.fail("error.unwritable", path=home, why=error.strerror or "?")
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -166,6 +188,7 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subproces
             stderr=log,
             env=environ,
             start_new_session=True,
+            preexec_fn=_ends_with(os.getpid()),
         )
         try:
             _wait_until_ready(frame, process, admin, log)
@@ -177,6 +200,18 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subproces
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _ends_with(parent: int) -> Callable[[], None]:
+    """For a new process: be told to stop when this one ends, however it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it has ended already
+            os._exit(0)
+
+    return prepare
 
 
 def _wait_until_ready(frame: Frame, process: subprocess.Popen[bytes], admin: int, log: IO[bytes]) -> None:

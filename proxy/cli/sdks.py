@@ -1,20 +1,23 @@
 """Which environment variables send a program's paid calls through the proxy.
 
-Pure: rules, an address and an environment in, changed variables out. Only variables that the SDKs' own documentation
-names. Amazon's AWS_ENDPOINT_URL_* is left out on purpose: its requests are signed for the real host name, and a proxy
-that changes the host makes the signature wrong. Mistral's and DeepSeek's clients read no such variable.
+Pure but for the place of a file of ours: rules, an address and an environment in, changed variables out. Only variables
+that the SDKs' own documentation names. Amazon's AWS_ENDPOINT_URL_* is left out on purpose: its requests are signed for
+the real host name, and a proxy that changes the host makes the signature wrong (interception does not). Mistral's and
+DeepSeek's clients read no such variable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.core import match
 from proxy.core.model import Api, Caller, Outbound, RuleSet
 
 PLACEHOLDER_KEY = "kept-by-spendgate"  # an SDK wants some key; the proxy replaces it with the one from the rules
+PRELOAD = Path(__file__).resolve().parent / "preload.cjs"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,15 +73,21 @@ def variables(rules: RuleSet, root: str, environ: Mapping[str, str], caller: Cal
             changed.update(dict.fromkeys(sdk.keys, caller.key))
         elif api.credentials and not any(environ.get(name) for name in sdk.keys):
             changed[sdk.keys[0]] = PLACEHOLDER_KEY
-    tunnels = any(allows_tunnel(api) for api in rules.apis)
+    tunnels = any(api.intercept or allows_tunnel(api) for api in rules.apis)
     proxy = root if caller is None or not caller.key else root.replace("://", f"://{caller.name}:{caller.key}@", 1)
     for name in ("HTTP_PROXY", "HTTPS_PROXY") if tunnels else ("HTTP_PROXY",):
         changed[name] = changed[name.lower()] = proxy
     no_proxy = _without_loopback_twice(environ.get("NO_PROXY") or environ.get("no_proxy") or "")
     changed["NO_PROXY"] = changed["no_proxy"] = no_proxy
-    changed["NODE_USE_ENV_PROXY"] = "1"  # Node 24 and later then honour HTTP_PROXY in fetch
+    changed["NODE_USE_ENV_PROXY"] = "1"  # Node 22.21, 24 and later then honour HTTP_PROXY in fetch
+    changed["NODE_OPTIONS"] = _with_preload(environ.get("NODE_OPTIONS") or "")  # and before, ours does
     changed["SPENDGATE_URL"] = root
     return Change(changed, tuple(kept), tunnels)
+
+
+def _with_preload(present: str) -> str:
+    option = f'--require="{PRELOAD}"' if " " in str(PRELOAD) else f"--require={PRELOAD}"
+    return present if str(PRELOAD) in present else f"{present} {option}".strip()
 
 
 def allows_tunnel(api: Api) -> bool:

@@ -70,19 +70,23 @@ spendgate serve --redis redis://:secret@10.0.0.5:6379/2 --log-format json""",
     "cli.run.about": {
         "en": """Runs COMMAND with the environment that sends its paid calls through the proxy: base-URL variables
             of the SDKs whose APIs are in rules.yaml (OPENAI_BASE_URL, ANTHROPIC_BASE_URL, ...), HTTP_PROXY for
-            plain HTTP, and HTTPS_PROXY only where a rule prices CONNECT tunnels. Starts a proxy for the time of the
-            run if none answers. Signals and the exit status are the command's own; a line on standard error says
-            what it cost.
+            plain HTTP, and HTTPS_PROXY where a rule intercepts or prices tunnels. Where a rule intercepts, programs
+            are also made to trust the local certificate authority (SSL_CERT_FILE, REQUESTS_CA_BUNDLE,
+            NODE_EXTRA_CA_CERTS, ...). Node.js gets a small module that leads its fetch through the proxy. Starts a
+            proxy for the time of the run if none answers. Signals and the exit status are the command's own; a line
+            on standard error says what it cost.
 
             Exit status: that of COMMAND; 125 if spendgate itself fails, 126 if COMMAND cannot be executed, 127 if
             it cannot be found.""",
         "ko": """COMMAND의 유료 호출이 프록시를 거치도록 환경 변수를 정해서 실행합니다. rules.yaml에 있는 API의
             SDK에는 기본 URL(OPENAI_BASE_URL, ANTHROPIC_BASE_URL 등)을, 일반 HTTP에는 HTTP_PROXY를 정하고,
-            HTTPS_PROXY는 CONNECT 터널에 값을 매기는 규칙이 있을 때만 정합니다. 응답하는 프록시가 없으면 실행하는
-            동안만 하나 띄웁니다. 시그널과 종료 코드는 명령의 것 그대로이고, 든 돈은 표준 오류로 알려 줍니다.
+            가로채거나 터널에 값을 매기는 규칙이 있으면 HTTPS_PROXY도 정합니다. 가로채는 규칙이 있으면 프로그램이
+            로컬 인증 기관을 신뢰하게 하는 변수(SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS 등)도
+            정합니다. Node.js에는 fetch가 프록시를 거치게 하는 작은 모듈을 얹습니다. 실행 중인 프록시가 없으면 그동안만
+            하나를 띄웁니다. 시그널과 종료 상태는 프로그램의 것이고, 든 돈은 표준 오류에 한 줄로 알려 줍니다.
 
-            종료 코드: COMMAND의 종료 코드. spendgate 자체가 실패하면 125, 실행할 수 없으면 126, 찾을 수 없으면 127.
-        """,
+            종료 상태: COMMAND의 것. spendgate 자체가 실패하면 125, COMMAND를 실행할 수 없으면 126, 찾을 수
+            없으면 127입니다.""",
     },
     "cli.run.examples": {
         "en": """\
