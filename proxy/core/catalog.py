@@ -192,6 +192,11 @@ class Entry:
     _last: tuple[int, CompiledPrice] | None = field(default=None, repr=False)
 
     @property
+    def needs_more_than_counts(self) -> bool:
+        """The usage told is not what is billed: see `terms`."""
+        return self.provider == "groq" and self.model in _GROQ_WHISPER
+
+    @property
     def implicit_cache_writes(self) -> bool:
         """Input may be written to a cache, and billed so, without the request asking for it."""
         return "claude" not in self.model
@@ -207,7 +212,7 @@ class Entry:
 
     def terms(self, counts: Counts, now_ms: int, strict: bool = True) -> list[Term]:
         """What this usage costs at this instant, line by line in USD. Raises Inconsistent when strict."""
-        if self.provider == "groq" and self.model in _GROQ_WHISPER:
+        if self.needs_more_than_counts:
             seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds") or 0
             if seconds:
                 billed = max(seconds, _GROQ_LEAST_SECONDS)

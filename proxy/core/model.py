@@ -266,7 +266,10 @@ class StatusSet:
     ranges: tuple[tuple[int, int], ...] = ((200, 299),)  # inclusive
 
     def __contains__(self, status: int) -> bool:
-        return any(low <= status <= high for low, high in self.ranges)
+        for low, high in self.ranges:  # noqa: SIM110 - a generator costs more than all the rest
+            if low <= status <= high:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +405,7 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     fx_rate: Decimal | None = None  # None when no conversion was needed
     fx_date: str | None = None
     terms: tuple[Term, ...] = ()
+    said: str = ""  # the terms as the ledger's JSON, where they were written down without being made
 
 
 class QuotaStep(msgspec.Struct, frozen=True, gc=False):

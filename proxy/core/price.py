@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from proxy.core import catalog, demand, money, quota, terms, tokens, windows
+from proxy.core import catalog, demand, money, quota, tariff, terms, tokens, windows
 from proxy.core.endpoint import Billing, classify
 from proxy.core.model import (
     Bill,
@@ -30,6 +30,8 @@ from proxy.core.model import (
     Estimate,
     EstimateMode,
     Outbound,
+    Period,
+    PeriodUnit,
     Price,
     Quota,
     QuotaStep,
@@ -38,9 +40,11 @@ from proxy.core.model import (
     State,
     Term,
     Usage,
+    Window,
 )
 
 _ZERO = Decimal(0)
+_DAY = Period(PeriodUnit.DAY)
 _AGREE = Decimal("0.02")  # share of the catalogue's price by which a provider's own figure may differ and still agree
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
@@ -66,10 +70,13 @@ def warm(rules: RuleSet) -> None:
 # --- before ----------------------------------------------------------------------------------------------------------
 
 
-def estimate(rules: RuleSet, rule: Rule, outbound: Outbound, now_ms: int, learned: int | None = None) -> Estimate:
+def estimate(
+    rules: RuleSet, rule: Rule, outbound: Outbound, now_ms: int, learned: int | None = None, *, explain: bool = True
+) -> Estimate:
     """The most that a call may cost, or, with `estimate: learned`, what nearly all such calls have cost.
 
     learned: the 99th percentile in atoms of the rules' currency; None: nothing was learned yet, the worst case holds.
+    explain: False where nobody looks at the lines of the sum: they may be missing then, and the answer is quicker.
     An Estimate with a `problem` reserves nothing.
     """
     price = rule.price
@@ -93,6 +100,11 @@ def estimate(rules: RuleSet, rule: Rule, outbound: Outbound, now_ms: int, learne
             return Estimate(_nothing(rules, price), "free", model)
         return Estimate(_nothing(rules, price), "exact", model, problem=problem)
     wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model)
+    if not explain and learned is None and entry is not None:
+        known = _tariff(rules, price, entry, now_ms)
+        cost = known.before(wanted, entry.implicit_cache_writes or wanted.writes_cache) if known is not None else None
+        if cost is not None:
+            return Estimate(cost, "worst_case", model, wanted.counts, None, wanted.bounded)
     parts = terms.fixed_before(rule, outbound)
     parts.exact = False
     if entry is not None:
@@ -231,10 +243,19 @@ def _so_far(
 
 
 def actual(
-    rules: RuleSet, rule: Rule, outbound: Outbound, estimate: Estimate, usage: Usage, position: int | None, now_ms: int
+    rules: RuleSet,
+    rule: Rule,
+    outbound: Outbound,
+    estimate: Estimate,
+    usage: Usage,
+    position: int | None,
+    now_ms: int,
+    *,
+    explain: bool = True,
 ) -> Bill:
     """The price of a call that has ended, in whatever way.
 
+    explain: False where the lines of the sum are wanted for the ledger alone (`Cost.said` may stand for them).
     position: where the call's first unit stands in the rule's quota (thousandths), as drawn at its admission. A volume
     price may make the call that reaches a cheaper step cost less than nothing: the period's sum is the provider's bill.
     """
@@ -257,6 +278,10 @@ def actual(
         return _billed(rules, rule, parts, counts, position, now_ms, State.SETTLED, note)
     if not usage.found:
         return _without_usage(rules, rule, outbound, estimate, usage, position, now_ms)
+    if not explain and price.catalog is not None:
+        bill = _by_tariff(rules, price, outbound, estimate, usage, now_ms)
+        if bill is not None:
+            return bill
     parts = terms.fixed_after(rule, outbound, usage)
     if parts.failed is not None:
         return _stands(rules, estimate, usage, position, "expression_failed")
@@ -267,6 +292,21 @@ def actual(
     if state is State.UNPRICED:
         return Bill(_nothing(rules, price), state, counts, note=note)
     return _billed(rules, rule, parts, counts, position, now_ms, state, note)
+
+
+def _by_tariff(
+    rules: RuleSet, price: Price, outbound: Outbound, estimate: Estimate, usage: Usage, now_ms: int
+) -> Bill | None:
+    """The bill of an ordinary call; None: it is not one."""
+    provider = price.catalog or ""
+    if usage.reported_cost is not None or usage.detail is not None:
+        return None
+    if classify(provider, outbound.method, outbound.path).billing is not Billing.USAGE:
+        return None
+    entry = _entry(provider, usage, estimate)
+    known = _tariff(rules, price, entry, now_ms) if entry is not None else None
+    cost = known.after(usage.counts) if known is not None else None
+    return None if cost is None else Bill(cost, State.SETTLED, usage.counts, None, _tier_note(usage))
 
 
 def _catalogue_lines(
@@ -384,6 +424,26 @@ _Rates = tuple[tuple[tuple[str, Decimal | None], ...], Decimal | None, str | Non
 _known_rates: dict[tuple[int, str, str], tuple[RuleSet, _Rates]] = {}  # by identity: comparing rule sets costs too much
 _known_nothing: dict[tuple[int, str], tuple[RuleSet, Cost]] = {}
 _KEPT = 64
+_Known = tuple[RuleSet, Price, catalog.CompiledPrice, Window, tariff.Tariff | None]
+_known_tariffs: dict[tuple[int, int], _Known] = {}  # by identity of price and model, which each entry holds
+_TARIFFS_KEPT = 1024
+
+
+def _tariff(rules: RuleSet, price: Price, entry: catalog.Entry, now_ms: int) -> tariff.Tariff | None:
+    """The model's prices of this local day as whole numbers, where they are a rule's whole price."""
+    model = entry.price(now_ms)
+    kept = _known_tariffs.get((id(price), id(model)))
+    if kept is not None and kept[0] is rules and kept[3].start_ms <= now_ms < kept[3].end_ms:
+        return kept[4]
+    found = None
+    if not (terms.has_adjustments(price) or model.is_zero or entry.needs_more_than_counts):
+        factors, rate, date = _rates(rules, catalog.CURRENCY, now_ms)
+        found = tariff.tariff_of(price, model, factors, rate, date)
+    if len(_known_tariffs) >= _TARIFFS_KEPT:
+        _known_tariffs.clear()
+    day = windows.window_at(_DAY, rules.timezone, now_ms)
+    _known_tariffs[id(price), id(model)] = (rules, price, model, day, found)
+    return found
 
 
 def _rates(rules: RuleSet, currency: str, now_ms: int) -> _Rates:

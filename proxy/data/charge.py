@@ -109,7 +109,7 @@ class Charge:
         call, ticket, rules = self.call, self.ticket, self._rules
         estimate, position, now_ms = ticket.ask.estimate, ticket.position, ticket.now_ms
         if unseen is None:
-            bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms)
+            bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms, explain=False)
         else:
             held = ticket.reserved.get(rules.currency, 0)
             bill = shortfall.truncated(rules, call.rule, call.outbound, estimate, usage, held, unseen, position, now_ms)

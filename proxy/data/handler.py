@@ -97,7 +97,7 @@ class Page:
 
     def _estimate(self, rules: RuleSet, call: Call, now_ms: int) -> Estimate:
         """The worst case; where the rule says so and enough was seen, what such calls cost lately instead."""
-        estimate = price.estimate(rules, call.rule, call.outbound, now_ms)
+        estimate = price.estimate(rules, call.rule, call.outbound, now_ms, explain=False)
         if call.rule.estimate is EstimateMode.LEARNED and estimate.basis == "worst_case":
             learned = self.gate.learned_costs.of(call.rule.id, estimate.model)
             if learned is not None and learned < estimate.cost.atoms[rules.currency]:

@@ -378,6 +378,8 @@ def _quota_facts(name: str, window: Window, drawn: Quota, currency: str) -> str:
 
 def terms_text(cost: Cost) -> str:
     """The ledger's `terms`: the lines of the sum as JSON, amounts as plain decimals."""
+    if cost.said:
+        return cost.said
     plain = money.plain
     lines = [
         f'{{"name":"{term.name}","quantity":"{plain(term.quantity)}","unit_price":"{plain(term.unit_price)}",'
