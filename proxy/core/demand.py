@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,32 +29,45 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueEr
 
 
 class _Request(msgspec.Struct, gc=False):
-    model: msgspec.Raw = _NOTHING
-    max_tokens: msgspec.Raw = _NOTHING
-    max_completion_tokens: msgspec.Raw = _NOTHING
-    max_output_tokens: msgspec.Raw = _NOTHING
-    max_tokens_to_sample: msgspec.Raw = _NOTHING
-    max_new_tokens: msgspec.Raw = _NOTHING
-    max_gen_len: msgspec.Raw = _NOTHING
-    num_predict: msgspec.Raw = _NOTHING
-    maxOutputTokens: msgspec.Raw = _NOTHING
+    """What of a request bounds its answer. Members that may be large stay encoded."""
+
+    model: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    max_tokens_to_sample: Any = None
+    max_new_tokens: Any = None
+    max_gen_len: Any = None
+    num_predict: Any = None
+    maxOutputTokens: Any = None
     generationConfig: msgspec.Raw = _NOTHING
     generation_config: msgspec.Raw = _NOTHING
     inferenceConfig: msgspec.Raw = _NOTHING
     textGenerationConfig: msgspec.Raw = _NOTHING
     options: msgspec.Raw = _NOTHING
     parameters: msgspec.Raw = _NOTHING
-    n: msgspec.Raw = _NOTHING
-    best_of: msgspec.Raw = _NOTHING
-    num_generations: msgspec.Raw = _NOTHING
-    candidateCount: msgspec.Raw = _NOTHING
-    max_tool_calls: msgspec.Raw = _NOTHING
-    input: msgspec.Raw = _NOTHING
-    text: msgspec.Raw = _NOTHING
+    n: Any = None
+    best_of: Any = None
+    num_generations: Any = None
+    candidateCount: Any = None
+    max_tool_calls: Any = None
+
+    def limits(self) -> tuple[Any, ...]:
+        """What may say how many tokens the answer may have; None where it does not."""
+        return (
+            *(self.max_tokens, self.max_completion_tokens, self.max_output_tokens, self.max_tokens_to_sample),
+            *(self.max_new_tokens, self.max_gen_len, self.num_predict, self.maxOutputTokens),
+        )
+
+    def holders(self) -> tuple[msgspec.Raw, ...]:
+        """Members inside which bounds may stand."""
+        return (
+            *(self.generationConfig, self.generation_config, self.inferenceConfig, self.textGenerationConfig),
+            *(self.options, self.parameters),
+        )
 
 
-_decode_request = msgspec.json.Decoder(_Request).decode
-_HOLDERS = ("generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options", "parameters")
+_decode_request = msgspec.json.Decoder(_Request, float_hook=Decimal).decode
 _LIMITS = frozenset(
     {
         "max_tokens",
@@ -69,7 +83,7 @@ _LIMITS = frozenset(
     }
 )
 _TIMES = frozenset({"n", "best_of", "num_generations", "candidateCount", "candidate_count"})
-_FIELDS = tuple(name for name in _Request.__struct_fields__ if name in _LIMITS | _TIMES)
+_NO_HOLDERS = (_NOTHING,) * 6
 
 # what the model reads beyond the body's own text; the first letters alone spare most names the long comparison
 _ELSEWHERE = re.compile(
@@ -85,13 +99,10 @@ _ELSEWHERE = re.compile(
 _SEARCHES = re.compile(
     rb"web_search|search_parameters|googleSearch|google_search|:online|google_search_retrieval", re.IGNORECASE
 )
-_CACHE_WRITES = re.compile(rb"cache_control|cachePoint")
-_FOREIGN_MEDIA = (b"audio", b"image", b"video", b"modalit")
 _MEDIA_MODEL = re.compile(r"audio|image|video|realtime|transcribe|tts|whisper")
 _TOOLS = re.compile(rb'"(?:tools|functions|toolConfig|tool_config)"\s*:')
 _FORM_MODEL = re.compile(rb'name="model"[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,256})')
 _FORM_TIMES = re.compile(rb'name="n"[^\r\n]*\r?\n\r?\n(\d{1,4})')
-_ESCAPED = re.compile(rb"\\u")
 
 _WITHOUT_OUTPUT = frozenset({"embeddings", "embed_content", "rerank", "speech", "transcription", "ocr", "moderation"})
 _UNBOUNDED_REASONING = frozenset({"x-ai", "perplexity"})  # their max_tokens does not hold for what is thought
@@ -119,7 +130,7 @@ def model_of(outbound: Outbound, endpoint: Endpoint) -> str | None:
     if request is None:
         found = _FORM_MODEL.search(body[:65536])
         return found.group(1).decode("utf-8", "replace").strip() if found else None
-    model = _plain(request.model)
+    model = request.model
     return model if isinstance(model, str) and model else None
 
 
@@ -154,12 +165,12 @@ def of(outbound: Outbound, endpoint: Endpoint, rule: Rule, window: int | None, m
         input_tokens = min(input_tokens, most)
     searches = 0
     if (elsewhere and _SEARCHES.search(body)) or (model is not None and ("search" in model or ":online" in model)):
-        limit = _plain(request.max_tool_calls)
+        limit = request.max_tool_calls
         searches = limit if type(limit) is int and limit > 0 else SEARCHES
     counts = _counts(input_tokens, rule, endpoint, output, len(body), request)
     if searches:
         counts["web_searches"] = searches
-    writes = _CACHE_WRITES.search(body) is not None
+    writes = b"cache_control" in body or b"cachePoint" in body
     media = elsewhere or _speaks_of_media(body) or (model is not None and _is_media(model))
     bounded = asked is not None and rule.price.catalog not in _UNBOUNDED_REASONING
     return Demand(model, counts, writes, writes and b'"1h"' in body, media, bounded)
@@ -185,41 +196,37 @@ def _counts(
 
 
 def _input_tokens(body: bytes, model: str | None) -> int:
-    if _ESCAPED.search(body):
+    if b"\\u" in body:
         try:
             body = msgspec.json.encode(msgspec.json.decode(reading.mend(body) or body))  # an escape is one character
         except _UNREADABLE:
             return len(body) + MARGIN
     bound = tokens.bound(body, model)
-    return bound + MARGIN + (TOOLS_MARGIN if _TOOLS.search(body) else 0) + bound // 16
+    tools = (b"tool" in body or b"functions" in body) and _TOOLS.search(body) is not None
+    return bound + MARGIN + (TOOLS_MARGIN if tools else 0) + bound // 16
 
 
 def _speaks_of_media(body: bytes) -> bool:
     small = body.lower()  # far quicker than a search that ignores case
-    return any(word in small for word in _FOREIGN_MEDIA)
+    return b"audio" in small or b"image" in small or b"video" in small or b"modalit" in small
 
 
+@lru_cache(maxsize=1024)
 def _is_media(model: str) -> bool:
     return _MEDIA_MODEL.search(model) is not None
 
 
 def _asked(request: _Request) -> tuple[int | None, int]:
     """The request's own bound of output tokens, None without one, and how many answers it wants."""
-    limits: list[int] = []
+    limits = [number for item in request.limits() if item is not None and (number := _whole(item)) is not None]
     repeats = 1
-    for name in _FIELDS:
-        raw = getattr(request, name)
-        if raw is not _NOTHING:
-            number = _whole(raw)
-            if number is not None:
-                if name in _LIMITS:
-                    limits.append(number)
-                else:
-                    repeats = max(repeats, number)
-    for name in _HOLDERS:
-        raw = getattr(request, name)
-        if raw is not _NOTHING:
-            holder = reading.value(raw)
+    for item in (request.n, request.best_of, request.num_generations, request.candidateCount):
+        if item is not None and (number := _whole(item)) is not None:
+            repeats = max(repeats, number)
+    holders = request.holders()
+    if holders != _NO_HOLDERS:
+        for raw in holders:
+            holder = reading.value(raw) if raw is not _NOTHING else None
             for key, item in holder.items() if isinstance(holder, dict) else ():
                 if type(item) is int and item > 0:
                     if key in _LIMITS:
@@ -229,20 +236,26 @@ def _asked(request: _Request) -> tuple[int | None, int]:
     return (max(limits) if limits else None), min(repeats, 1000)
 
 
-def _whole(raw: msgspec.Raw) -> int | None:
-    found = _plain(raw)
+def _whole(found: Any) -> int | None:
     if isinstance(found, Decimal) and found.is_finite() and found == found.to_integral_value():
         found = int(found)
     return found if type(found) is int and found > 0 else None
 
 
-def _plain(raw: msgspec.Raw) -> Any:
-    return None if raw is _NOTHING else reading.value(raw)
+_LAST_KEPT = 256 * 1024  # bytes
+_last: tuple[bytes, _Request | None] = (b"", None)  # every body is looked at twice: for its model, and for its bounds
 
 
 def _decoded(body: bytes) -> _Request | None:
+    global _last
+    known, request = _last
+    if known is body and body:
+        return request
     try:
-        return _decode_request(body)
+        request = _decode_request(body)
     except _UNREADABLE:
         mended = reading.mend(body)
-        return None if mended is None else _decoded(mended)
+        request = None if mended is None else _decoded(mended)
+    if len(body) <= _LAST_KEPT:
+        _last = (body, request)
+    return request

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from proxy.core import bodies, catalog, decode, deltas, reading, tokens
 from proxy.core.bodies import Shape
 from proxy.core.endpoint import Billing, Endpoint, classify
 from proxy.core.eventstream import FrameReader
+from proxy.core.fieldnames import PerName
 from proxy.core.model import OnExhausted, Outbound, Rule, Usage
 from proxy.core.sse import EVENT_CAP, Splitter, data_of
 
@@ -38,6 +40,26 @@ _COUNT_HEADERS = {
     b"x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokens",
     b"x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokens",
 }
+
+
+def _kind(name: bytes) -> bytes:
+    """A header's name in lower case if the meter looks at it, else b""."""
+    key = name.lower()
+    return key if key in (b"content-type", b"content-encoding") or key in _COUNT_HEADERS else b""
+
+
+_KINDS = PerName(_kind)
+
+
+@lru_cache(maxsize=256)
+def _shape_of(content_type: bytes) -> Shape:
+    return bodies.shape_of(content_type.split(b";", 1)[0].strip().lower())
+
+
+@lru_cache(maxsize=1024)
+def _readers(provider: str, flavors: tuple[str, ...]) -> tuple[catalog.Extractor, ...]:
+    known = catalog.extractors(provider)
+    return tuple(known[flavor] for flavor in flavors if flavor in known)
 
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -97,7 +119,7 @@ class Meter:
         self._outbound = outbound
         self._provider = price.catalog or ""
         self._endpoint: Endpoint | None = None
-        self._whole_needed = any(unit.program.needs_response for unit in price.per_unit)
+        self._whole_needed = bool(price.per_unit) and any(unit.program.needs_response for unit in price.per_unit)
         self._needs_body = self._whole_needed
         if price.catalog is not None or price.tokens is not None:
             self._endpoint = classify(self._provider, outbound.method, outbound.path)
@@ -135,16 +157,18 @@ class Meter:
         media, coding = b"", b""
         counted: dict[str, int] = {}
         for name, text in headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                media = text.split(b";", 1)[0].strip().lower()
-            elif lower == b"content-encoding":
+            kind = _KINDS[name]
+            if not kind:
+                continue
+            if kind == b"content-type":
+                media = text
+            elif kind == b"content-encoding":
                 coding = coding + b"," + text if coding else text
-            elif lower in _COUNT_HEADERS and text.strip().isdigit():
-                counted[_COUNT_HEADERS[lower]] = int(text)
+            elif text.strip().isdigit():
+                counted[_COUNT_HEADERS[kind]] = int(text)
         if counted:
             self._document.members["headers"] = counted
-        self._shape = bodies.shape_of(media)
+        self._shape = _shape_of(media)
         if self._shape is Shape.IGNORED:
             return
         self._prepare()
@@ -175,6 +199,8 @@ class Meter:
             self._stop("not_decodable")
 
     def _prepare(self) -> None:
+        if self._shape is Shape.JSON:
+            return
         if self._shape is Shape.EVENTS:
             self._splitter = Splitter(b"\n\n")
         elif self._shape is Shape.LINES:
@@ -343,7 +369,7 @@ class Meter:
         """
         response: Any = None
         if self._shape is Shape.JSON:
-            body = b"".join(self._parts)
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._take_body(body, complete)
             if self._whole_needed and complete:
                 response = reading.value(body)
@@ -384,7 +410,7 @@ class Meter:
         if endpoint is not None and endpoint.billing is not Billing.FREE:
             read = reading.read(self._document.members, self._extractors(endpoint))
             if read is not None:
-                counts, cost = dict(read.counts), read.reported_cost
+                counts, cost = {**read.counts}, read.reported_cost
                 found = self._final() if not complete else self._document.final or not self._document.begun
                 if read.assumed and self._provider:
                     detail = "usage_assumed"
@@ -421,11 +447,10 @@ class Meter:
             return b"finishReason" in self._last
         return not _UNFINISHED.search(self._last)
 
-    def _extractors(self, endpoint: Endpoint) -> list[catalog.Extractor]:
+    def _extractors(self, endpoint: Endpoint) -> tuple[catalog.Extractor, ...]:
         if not self._provider:
-            return []
-        known = catalog.extractors(self._provider)
+            return ()
         readers = endpoint.readers
         if endpoint.name == "ocr" and b"annotation_format" in (self._outbound.body or b""):
             readers = ("ocr_annotated",)
-        return [known[flavor] for flavor in readers if flavor in known]
+        return _readers(self._provider, readers)

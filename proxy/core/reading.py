@@ -29,33 +29,47 @@ COST_TICKS = Decimal(10) ** 10  # x.ai: 1 US dollar = 10^10 ticks
 
 
 class Head(msgspec.Struct, gc=False):
-    """The members of an answer (or of one event) that can matter, those that may be large still encoded."""
+    """The members of an answer (or of one event) that can matter; those in which others are sought stay encoded."""
 
-    type: Any = _NOTHING
-    object: Any = _NOTHING
-    model: Any = _NOTHING
-    modelVersion: Any = _NOTHING
-    service_tier: Any = _NOTHING
-    usage: msgspec.Raw = _NOTHING
-    usageMetadata: msgspec.Raw = _NOTHING
-    usage_info: msgspec.Raw = _NOTHING
-    tokenUsage: msgspec.Raw = _NOTHING
-    meta: msgspec.Raw = _NOTHING
+    type: Any = None
+    object: Any = _NOTHING  # which is not the same as null
+    model: Any = None
+    modelVersion: Any = None
+    service_tier: Any = None
+    usage: Any = _NOTHING
+    usageMetadata: Any = None
+    usage_info: Any = None
+    tokenUsage: Any = None
+    meta: Any = None
+    results: msgspec.Raw = _NOTHING
+    duration: Any = None
+    prompt_eval_count: Any = None
+    eval_count: Any = None
+    inputTextTokenCount: Any = None
+    prompt_token_count: Any = None
+    generation_token_count: Any = None
     metadata: msgspec.Raw = _NOTHING
     metrics: msgspec.Raw = _NOTHING
     result: msgspec.Raw = _NOTHING
-    results: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     message: msgspec.Raw = _NOTHING
     delta: msgspec.Raw = _NOTHING
     x_groq: msgspec.Raw = _NOTHING
-    duration: msgspec.Raw = _NOTHING
-    prompt_eval_count: msgspec.Raw = _NOTHING
-    eval_count: msgspec.Raw = _NOTHING
-    inputTextTokenCount: msgspec.Raw = _NOTHING
-    prompt_token_count: msgspec.Raw = _NOTHING
-    generation_token_count: msgspec.Raw = _NOTHING
     invocation: msgspec.Raw = msgspec.field(default=_NOTHING, name="amazon-bedrock-invocationMetrics")
+
+    def leaves(self) -> tuple[Any, ...]:
+        """The members of `_LEAVES`, in their order."""
+        return (
+            None if self.usage is _NOTHING else self.usage,
+            *(self.usageMetadata, self.usage_info, self.tokenUsage, self.meta),
+            *(None if self.results is _NOTHING else value(self.results), self.duration),
+            *(self.prompt_eval_count, self.eval_count, self.inputTextTokenCount, self.prompt_token_count),
+            self.generation_token_count,
+        )
+
+    def wrappers(self) -> tuple[msgspec.Raw, ...]:
+        """The members of `_WRAPPERS`, in their order."""
+        return (self.response, self.message, self.result, self.delta, self.x_groq, self.metadata, self.metrics)
 
 
 _decode_head = msgspec.json.Decoder(Head, float_hook=Decimal).decode
@@ -75,6 +89,7 @@ _LEAVES = (
 )
 # members under which some APIs wrap the answer, by event
 _WRAPPERS = ("response", "message", "result", "delta", "x_groq", "metadata", "metrics")
+_NO_WRAPPERS = (_NOTHING,) * len(_WRAPPERS)
 _USAGE_BYTES = (b"sage", b"billed_units", b"oken", b"uration", b"eval_count")
 
 
@@ -130,9 +145,8 @@ class Document:
         tier = _text(head.service_tier)
         if tier:
             self.service_tier = tier
-        for name in _LEAVES:
-            raw = getattr(head, name)
-            if raw is not _NOTHING and (found := value(raw)) is not None:
+        for name, found in zip(_LEAVES, head.leaves(), strict=True):
+            if found is not None:
                 self._merge(name, found)
                 if kind == "message_start":
                     self.begun = True
@@ -143,9 +157,9 @@ class Document:
             if isinstance(found, Mapping):
                 self._merge("invocation", found)
                 self.final = True
-        if depth < 2:
-            for name in _WRAPPERS:
-                raw = getattr(head, name)
+        wrappers = head.wrappers()
+        if depth < 2 and wrappers != _NO_WRAPPERS:
+            for name, raw in zip(_WRAPPERS, wrappers, strict=True):
                 if raw is _NOTHING or len(raw) < 3 or not any(mark in bytes(raw) for mark in _USAGE_BYTES):
                     continue
                 if name == "metadata" and not (head.object is _NOTHING and head.usage is _NOTHING):
@@ -210,7 +224,14 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
         return None
     counts: dict[str, int] = {}
     for path, key, required in extractor.mappings:
-        found = at.get(path[0]) if len(path) == 1 else _follow(path, at)
+        size = len(path)
+        if size == 1:
+            found = at.get(path[0])
+        elif size == 2 and type(path[1]) is str:
+            inner = at.get(path[0])
+            found = inner.get(path[1]) if type(inner) is dict else None
+        else:
+            found = _follow(path, at)
         if type(found) is not int:
             whole = _whole(found)
             if whole is None:

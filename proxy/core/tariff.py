@@ -13,16 +13,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 from proxy.core import money
-from proxy.core.catalog import CURRENCY, CompiledPrice, UnitPrice
+from proxy.core.catalog import CURRENCY, CompiledPrice
 from proxy.core.demand import Demand
 from proxy.core.model import Cost, Price
 
 _MILLION = 1_000_000
 _MAX_DIGITS = 40  # of an exchange rate; a quotient that does not end is left to the slow way, which rounds it
 
+_SHAPES_KEPT = 64
+
 Rates = Iterable[tuple[str, Decimal | None]]  # factor to each currency that is counted; None: it is the price's own
+
+
+class _Shape(NamedTuple):
+    """What counts of the same names have in common.
+
+    zero: must not be counted, because the whole that they are parts of is not told. apart: must not be counted both.
+    told: (name, place of the unit, places of its parts), parts before their wholes. lines: (place, price, and the
+    line's text around count and amount), in the catalogue's order.
+    """
+
+    zero: tuple[str, ...]
+    apart: tuple[tuple[str, str], ...]
+    told: tuple[tuple[str, int, tuple[int, ...]], ...]
+    lines: tuple[tuple[int, int, str, str], ...]
 
 
 class Tariff:
@@ -34,10 +51,13 @@ class Tariff:
         "_currency_factors",
         "_date",
         "_lines",
+        "_one",
+        "_ones",
+        "_pattern",
         "_rate",
         "_scale",
+        "_shapes",
         "_unit",
-        "_units",
         "price",
     )
 
@@ -50,13 +70,12 @@ class Tariff:
         each = [_exact(unit.base, unit.per) for unit in price.units]
         millionths = [_exact(unit.base, _MILLION) for unit in price.units]  # as `dearest` counts
         self._scale = max(map(_places, each + millionths), default=0)
+        self._one = 10**self._scale
+        self._pattern = f"%d.%0{self._scale}d"
         self._unit = Decimal((0, (1,), -self._scale))
         self._currency_factors = [(currency, *self._factor(currency, factor)) for currency, factor in rates]
-        self._units = [
-            (_key(unit), place, self._whole(value), unit.inside, frozenset(unit.parts), bool(unit.joins))
-            for place, (unit, value) in enumerate(zip(price.units, each, strict=True))
-        ]
-        self._units = [self._units[place] for place in price.order]
+        self._ones = [1 if unit.usage_key == "requests" else 0 for unit in price.units]
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._lines = [
             (
                 self._whole(value),
@@ -68,7 +87,7 @@ class Tariff:
         self._before: dict[tuple[bool, bool, bool], tuple[int, int]] = {}
 
     def _whole(self, value: Decimal) -> int:
-        return int(money.multiply(value, Decimal(10**self._scale)))
+        return int(money.multiply(value, Decimal(self._one)))
 
     def _factor(self, currency: str, factor: Decimal | None) -> tuple[int, int]:
         """(numerator, denominator) from whole units of this tariff to atoms of a currency."""
@@ -100,38 +119,60 @@ class Tariff:
 
         None: the usage contradicts itself, or costs nothing.
         """
-        leaves = [0] * len(self._lines)
-        told: set[str] | None = None
-        for key, place, _, inside, parts, joins in self._units:
-            if key is None:
-                leaves[place] = 1
-                continue
-            value = counts.get(key)
-            if value is None:
-                if told is None:
-                    told = {name for name, count in counts.items() if count}
-                if joins or not parts.isdisjoint(told):
-                    return None
-                continue
+        keys = tuple(counts)
+        shape = self._shapes.get(keys)
+        if shape is None:
+            if len(self._shapes) >= _SHAPES_KEPT:
+                self._shapes.clear()
+            shape = self._shapes[keys] = self._shape_of(keys)
+        for key in shape.zero:
+            if counts[key]:
+                return None
+        for left, right in shape.apart:
+            if counts[left] and counts[right]:
+                return None
+        leaves = self._ones.copy()
+        for key, place, inside in shape.told:
+            value = counts[key]
             for inner in inside:
                 value -= leaves[inner]
             if value < 0:
                 return None
             leaves[place] = value
-        total = 0
-        lines = []
-        scale = self._scale
-        for count, (price, before, between) in zip(leaves, self._lines, strict=True):
+        total, lines, text = 0, [], self._text
+        for place, price, before, between in shape.lines:
+            count = leaves[place]
             if count:
                 amount = price * count
                 total += amount
-                lines.append(f'{before}{count}{between}{_text(amount, scale)}"}}')
+                lines.append(f'{before}{count}{between}{text(amount)}"}}')
         if not lines:
             return None
         atoms = {
             currency: (2 * total * above + below) // (2 * below) for currency, above, below in self._currency_factors
         }
         return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, said=f"[{','.join(lines)}]")
+
+    def _text(self, amount: int) -> str:
+        """So many whole units of this tariff as `money.plain` writes it."""
+        whole, part = divmod(amount, self._one)
+        return (self._pattern % (whole, part)).rstrip("0") if part else str(whole)
+
+    def _shape_of(self, keys: tuple[str, ...]) -> _Shape:
+        """What is to be done with a usage of these counts."""
+        known = frozenset(keys)
+        told, zero, apart = [], [], []
+        for place in self.price.order:
+            unit = self.price.units[place]
+            if unit.usage_key == "requests":
+                continue
+            if unit.usage_key in known:
+                told.append((unit.usage_key, place, unit.inside))
+            else:  # a part without its whole is a contradiction
+                zero += [part for part in unit.parts if part in known]
+                apart += [pair for pair in unit.joins if pair[0] in known and pair[1] in known]
+        places = sorted([place for _, place, _ in told] + [place for place, one in enumerate(self._ones) if one])
+        return _Shape(tuple(zero), tuple(apart), tuple(told), tuple((place, *self._lines[place]) for place in places))
 
 
 def tariff_of(
@@ -159,10 +200,6 @@ def tariff_of(
         return None
 
 
-def _key(unit: UnitPrice) -> str | None:
-    return None if unit.usage_key == "requests" else unit.usage_key
-
-
 def _exact(base: Decimal, per: int) -> Decimal:
     """base / per. Raises ValueError where that does not end."""
     value = money.divide(base, Decimal(per))
@@ -174,9 +211,3 @@ def _exact(base: Decimal, per: int) -> Decimal:
 def _places(value: Decimal) -> int:
     """Digits behind the point."""
     return len(money.plain(value).partition(".")[2])
-
-
-def _text(amount: int, scale: int) -> str:
-    """amount * 10^-scale as `money.plain` writes it."""
-    whole, part = divmod(amount, 10**scale)
-    return f"{whole}.{part:0{scale}d}".rstrip("0") if part else str(whole)
