@@ -76,7 +76,7 @@ def estimate(
     """The most that a call may cost, or, with `estimate: learned`, what nearly all such calls have cost.
 
     learned: the 99th percentile in atoms of the rules' currency; None: nothing was learned yet, the worst case holds.
-    explain: False where nobody looks at the lines of the sum: they may be missing then, and the answer is quicker.
+    explain: False where the lines of the sum are wanted for the ledger alone (`Cost.said` may stand for them).
     An Estimate with a `problem` reserves nothing.
     """
     price = rule.price

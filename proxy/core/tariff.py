@@ -76,15 +76,8 @@ class Tariff:
         self._currency_factors = [(currency, *self._factor(currency, factor)) for currency, factor in rates]
         self._ones = [1 if unit.usage_key == "requests" else 0 for unit in price.units]
         self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._lines = [
-            (
-                self._whole(value),
-                f'{{"name":"{unit.usage_key}","quantity":"',
-                f'","unit_price":"{money.plain(value)}","amount":"',
-            )
-            for unit, value in zip(price.units, each, strict=True)
-        ]
-        self._before: dict[tuple[bool, bool, bool], tuple[int, int]] = {}
+        self._lines = [self._line(unit.usage_key, value) for unit, value in zip(price.units, each, strict=True)]
+        self._before: dict[tuple[bool, bool, bool], tuple[tuple[str, int, str, str], ...]] = {}
 
     def _whole(self, value: Decimal) -> int:
         return int(money.multiply(value, Decimal(self._one)))
@@ -97,22 +90,37 @@ class Tariff:
         return atoms.numerator, atoms.denominator
 
     def before(self, demand: Demand, writes: bool) -> Cost | None:
-        """The most that a call may cost, rounded up; without its lines. writes: input may be written to a cache."""
+        """The most that a call may cost, rounded up, its lines written down. writes: input may go into a cache."""
         counts = demand.counts
         for name in self._beside:
             if name == "requests" or counts.get(name):
                 return None
         key = (writes, demand.writes_long_cache, demand.media)
-        rates = self._before.get(key)
-        if rates is None:
-            rates = self._before[key] = self._dearest(*key)
-        amount = rates[0] * counts.get("input_tokens", 0) + rates[1] * counts.get("output_tokens", 0)
-        atoms = {currency: -(-amount * above // below) for currency, above, below in self._currency_factors}
-        return Cost(self._unit * amount, CURRENCY, atoms, self._rate, self._date)
+        dearest = self._before.get(key)
+        if dearest is None:
+            dearest = self._before[key] = self._dearest(*key)
+        total, lines = 0, []
+        for name, price, before, between in dearest:
+            count = counts.get(name, 0)
+            if count:
+                amount = price * count
+                total += amount
+                lines.append(f'{before}{count}{between}{self._text(amount)}"}}')
+        atoms = {currency: -(-total * above // below) for currency, above, below in self._currency_factors}
+        return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, said=f"[{','.join(lines)}]")
 
-    def _dearest(self, writes: bool, long_writes: bool, media: bool) -> tuple[int, int]:
-        into, out = self.price.dearest(0, writes, long_writes, media)
-        return self._whole(_exact(into, _MILLION)), self._whole(_exact(out, _MILLION))
+    def _dearest(self, writes: bool, long_writes: bool, media: bool) -> tuple[tuple[str, int, str, str], ...]:
+        rates = self.price.dearest(0, writes, long_writes, media)
+        return tuple(
+            (name, *self._line(name, _exact(rate, _MILLION)))
+            for name, rate in zip(("input_tokens", "output_tokens"), rates, strict=True)
+            if rate
+        )
+
+    def _line(self, name: str, price: Decimal) -> tuple[int, str, str]:
+        """A price, and the text of its line around count and amount."""
+        before = f'{{"name":"{name}","quantity":"'
+        return self._whole(price), before, f'","unit_price":"{money.plain(price)}","amount":"'
 
     def after(self, counts: Mapping[str, int]) -> Cost | None:
         """What this usage cost, rounded half up, its lines written down.

@@ -103,7 +103,7 @@ class Charge:
     def _reserved_cost(self) -> Cost:
         """What the call holds now, as its cost."""
         cost = self.ticket.ask.estimate.cost
-        return replace(cost, atoms={**cost.atoms, **self.ticket.reserved}, terms=())
+        return replace(cost, atoms={**cost.atoms, **self.ticket.reserved}, terms=(), said="")
 
     def _make_bill(self, usage: Usage, unseen: int | None) -> Bill:
         call, ticket, rules = self.call, self.ticket, self._rules
