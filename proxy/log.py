@@ -49,5 +49,25 @@ def configure(log_format: str, level: str) -> None:
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
 
 
+def configure_library() -> None:
+    """Inside somebody else's program: events become records of the standard logging, logger "spendgate".
+
+    What the program configured itself is left alone. Without any handler, Python shows warnings and errors.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            _hide_secrets,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=lambda *_: logging.getLogger("spendgate"),
+        cache_logger_on_first_use=False,
+    )
+
+
 def _keep(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return event

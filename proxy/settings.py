@@ -85,6 +85,11 @@ def language(env: Mapping[str, str], asked: str | None = None) -> str:
     return "en"
 
 
+def caller(env: Mapping[str, str]) -> str | None:
+    """Who a program that calls APIs without the proxy is to the rules, where it does not say so itself."""
+    return env.get("SPENDGATE_CALLER") or None
+
+
 def default_data(env: Mapping[str, str]) -> Path:
     """Where the embedded store lives when nobody says.
 

@@ -407,6 +407,14 @@ def _tier_note(usage: Usage) -> str | None:
     return "service_tier" if usage.service_tier in ("priority", "flex", "batch", "fast") else None
 
 
+# --- stated by the program itself ------------------------------------------------------------------------------------
+
+
+def stated(rules: RuleSet, amount: Decimal, currency: str, now_ms: int, rounding: str) -> Cost:
+    """The cost of a call whose program says itself what it is. Raises money.NoRate for a currency without a rate."""
+    return _cost(rules, currency, [Term("stated", Decimal(1), amount, amount)], now_ms, rounding)
+
+
 # --- amounts ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@ request in flight keeps those it began with.
 
 from __future__ import annotations
 
-import itertools
 import os
 
 import structlog
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 
 from proxy.core import denial, match, price, shortfall
 from proxy.core.http1 import Field
+from proxy.core.ids import RequestIds
 from proxy.core.model import Admitted, Ask, Budget, Denied, Estimate, EstimateMode, Reason, RuleSet, Speaks
 from proxy.core.text import say
 from proxy.data import inbound
@@ -35,17 +35,6 @@ log = structlog.get_logger()
 _DOES_NOT_FIT = (Reason.BUDGET_INSUFFICIENT, Reason.BUDGET_STOPPED)
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"  # what passes here; TRACE does not
 _REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431: Reason.HEAD_TOO_LARGE}
-
-
-class RequestIds:
-    """Ids that sort by time and are unique without asking anybody: 12 hex digits of Unix ms, 16 of chance and count."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._count = itertools.count()
-
-    def new(self, now_ms: int) -> str:
-        return f"{now_ms:012x}{(self._seed + next(self._count)) & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 class Page:

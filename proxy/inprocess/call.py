@@ -1,0 +1,436 @@
+"""One call of a function: asked for, let through or refused, watched while it runs, and settled whatever ends it.
+
+The page of the in-process API, as data/handler.py is that of the proxy:
+
+    arguments → question → ADMIT → the function runs, its results are metered → SETTLE
+
+A call may be handed from thread to thread (a stream is read where the program likes), but is not used by two at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, TypeVar, cast
+
+import structlog
+from msgspec.structs import replace
+
+from proxy.core import match, money, price
+from proxy.core.meter import Meter
+from proxy.core.model import (
+    Admitted,
+    Ask,
+    Bill,
+    Denied,
+    OnExhausted,
+    Priority,
+    Reason,
+    State,
+    Usage,
+)
+from proxy.data.charge import Charge
+from proxy.data.inbound import Call as PricedCall
+from proxy.inprocess import answers, endpoints
+from proxy.inprocess.errors import BudgetExceededException, refusal
+from proxy.inprocess.host import Host
+from proxy.inprocess.question import METHOD, Amount, Question, Subject, Terms, cost_of, question, subject
+
+S = TypeVar("S")
+log = structlog.get_logger()
+
+LOOKAHEAD_TOKENS: Final = 4  # that an API may produce between a piece of a stream and its end
+BILLED_WITHIN_S: Final = 2.0
+NOT_STATED: Final = "cost_not_stated"
+COST_FAILED: Final = "cost_failed"
+
+
+class Control:
+    """A function under budget: its terms, and what follows from them for the rules of the moment (kept)."""
+
+    __slots__ = ("_subject", "_subject_host", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self._subject: Subject | Denied | None = None
+        self._subject_host: tuple[Host, int] | None = None
+
+    def begin(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Ask for permission and wait for it. Raises BudgetExceededException and ConfigurationError."""
+        asked, ask = self._question(host, args, kwargs)
+        return self._answered(host, asked, ask, host.ask(asked, ask))
+
+    async def begin_async(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """The same in an event loop."""
+        asked, ask = self._question(host, args, kwargs)
+        return self._answered(host, asked, ask, await host.ask_async(asked, ask))
+
+    def _question(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Question, Ask]:
+        now_ms = host.gate.now_ms()
+        known = self._known(host)
+        asked = question(known, self.terms, args, kwargs, now_ms) if isinstance(known, Subject) else known
+        if isinstance(asked, Denied):
+            raise self._refused(host, asked, None)
+        return asked, self._ask(host, asked, now_ms)
+
+    def _known(self, host: Host) -> Subject | Denied:
+        rules = host.rules
+        found, of = self._subject, self._subject_host
+        if found is None or of is None or of[0] is not host or of[1] != id(rules):
+            found = subject(rules, self.terms, host.caller)
+            self._subject, self._subject_host = found, (host, id(rules))
+        return found
+
+    def _ask(self, host: Host, asked: Question, now_ms: int) -> Ask:
+        known, rule, estimate = asked.subject, asked.rule, asked.estimate
+        rules = known.rules
+        free = asked.observed or estimate.basis == "free"
+        return Ask(
+            id=host.ids.new(now_ms),
+            at_ms=now_ms,
+            api=known.api.name,
+            rule=rule.id,
+            caller=known.caller.name,
+            method=METHOD,
+            path=self.terms.name,
+            priority=Priority.ESSENTIAL if self.terms.essential else rule.priority,
+            budgets=() if free else match.chain(rules, known.api, rule, known.caller),
+            estimate=estimate,
+            currency=rules.currency,
+            timezone=rules.timezone,
+            free=free,
+        )
+
+    def _answered(self, host: Host, asked: Question, ask: Ask, answer: Admitted | Denied) -> Call:
+        if isinstance(answer, Denied):
+            raise self._refused(host, answer, ask, asked)
+        return Call(host, self.terms, asked, answer)
+
+    def _refused(
+        self, host: Host, denied: Denied, ask: Ask | None, asked: Question | None = None
+    ) -> BudgetExceededException:
+        rules = asked.subject.rules if asked is not None else host.rules
+        terms = self.terms
+        log.info("call.denied", reason=denied.reason.value, api=terms.api, function=terms.name)
+        host.denied(denied.reason, terms.api if ask is not None else "-", rules.timezone)
+        unseen = asked is not None and not asked.given and asked.rule.price.catalog and asked.estimate.model is None
+        return refusal(
+            denied,
+            call_id=ask.id if ask is not None else "",
+            api=terms.api,
+            rule=ask.rule if ask is not None else "-",
+            caller=ask.caller if ask is not None else terms.caller or host.caller or "-",
+            budgets=ask.budgets if ask is not None else (),
+            language=rules.language,
+            timezone=rules.timezone,
+            hint="inprocess.model_unseen" if unseen else "",
+        )
+
+
+class Call:
+    """An admitted call. It ends once, by `end`, `fail` or `cut`; what comes later changes nothing.
+
+    id: of its ledger entry. reserved: what it holds, in `currency`. rule: which rule prices it.
+    """
+
+    def __init__(self, host: Host, terms: Terms, asked: Question, ticket: Admitted) -> None:
+        self._host = host
+        self._terms = terms
+        self._question = asked
+        self._outbound = asked.outbound
+        self._ticket = ticket
+        self._charge: Charge | None = None  # touched on the host's thread, and after the end
+        self._meter: Meter | None = None
+        self._stated: Amount | None = None
+        self._began_s = time.monotonic()
+        self._ended = threading.Lock()  # taken by whoever ends the call
+        self._items: list[Any] = []
+        self._pieces = 0
+        self._tokens_checked = self._largest_piece = 0
+        self._reserved_atoms = ticket.reserved.get(ticket.ask.currency, 0)
+        self._growing: threading.Event | None = None
+        self._exhausted: Denied | None = None
+        self._bill: Bill | None = None
+        self._billed = threading.Event()
+
+    @property
+    def id(self) -> str:
+        return self._ticket.ask.id
+
+    @property
+    def currency(self) -> str:
+        return self._ticket.ask.currency
+
+    @property
+    def reserved(self) -> Decimal:
+        return money.from_atoms(self._reserved_atoms, self.currency)
+
+    @property
+    def rule(self) -> str:
+        return self._question.rule.id
+
+    @property
+    def charged(self) -> Decimal | None:
+        """What the call cost, in `currency`, as its ledger entry says; 0 if it was released, None before its end."""
+        if not self.settled:
+            return None
+        self._billed.wait(BILLED_WITHIN_S)
+        return money.from_atoms(self._bill.cost.atoms[self.currency], self.currency) if self._bill else Decimal(0)
+
+    @property
+    def state(self) -> str | None:
+        """How sure the cost is: "settled", "estimated" or "unpriced"; "released" without one, None before the end."""
+        if not self.settled:
+            return None
+        self._billed.wait(BILLED_WITHIN_S)
+        return self._bill.state.value if self._bill else "released"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the call has ended, and its bill is on the way to the store."""
+        return self._ended.locked()
+
+    # --- what the program says itself ----------------------------------------------------------------------------
+
+    def cost(self, amount: Amount) -> None:
+        """State what the call cost: a number in the rules' currency, or text like "0.02 USD". The last word counts.
+
+        It stands whatever ends the call. Raises ConfigurationError for what is no amount.
+        """
+        cost_of(self._question.subject.rules, amount, self._ticket.now_ms)
+        self._stated = amount
+
+    def response(self, result: Any) -> None:
+        """Show the API's answer: the rule prices what it tells."""
+        shown = self._terms.response(result) if self._terms.response is not None else result
+        told = answers.answer(shown)
+        if self._needs_answer and told.body is not None:
+            self._meter = self._fed(told)
+
+    def watch(self, stream: S) -> S:
+        """A stream of the API whose items are shown to the rule as the program reads them; they end nothing."""
+        from proxy.inprocess.streams import watched
+
+        return cast(S, watched(stream, self, ends=False))
+
+    # --- the ends ------------------------------------------------------------------------------------------------
+
+    def end(self, result: Any = None) -> None:
+        """The function returned. Raises nothing: whoever has a result gets it."""
+        if not self._ended.acquire(blocking=False):
+            return
+        bill, usage = None, Usage(status=200, sent=True, seconds=self._seconds)
+        try:
+            bill = self._own_bill(result)
+            if bill is None:
+                usage = self._usage_of(result)
+        except Exception:
+            log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
+            bill = self._estimate_stands(COST_FAILED)
+        self._settle(usage, bill)
+
+    def end_of_stream(self) -> None:
+        """The stream that the function returned has come to its end."""
+        self.end(self._items if callable(self._terms.cost) else None)
+
+    def fail(self, error: BaseException) -> None:
+        """The function raised."""
+        if isinstance(error, BudgetExceededException):
+            self.release()  # a refusal further inside: nothing was called
+            return
+        if not self._ended.acquire(blocking=False):
+            return
+        if self._stated is not None:
+            self._settle(Usage(status=answers.status_of(error), sent=True), self._own_bill(None))
+            return
+        status = answers.status_of(error)
+        if status is None and self._meter is not None:
+            self._settle(self._meter_end(complete=False), None)
+            return
+        sent = status is not None or not answers.never_sent(error)
+        bill = self._estimate_stands("no_response") if sent and status is None else None
+        if bill is None and status is not None and status in self._question.rule.price.charge_on:
+            bill = self._estimate_stands("no_response")
+        self._settle(Usage(status=status, sent=sent, complete=False, seconds=self._seconds), bill)
+
+    def cut(self) -> None:
+        """Nobody reads the stream any further: what has come is charged."""
+        if not self._ended.acquire(blocking=False):
+            return
+        if self._terms.cost is not None or self._stated is not None or self._question.stated:
+            try:
+                bill: Bill | None = self._own_bill(self._items)
+            except Exception:
+                log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
+                bill = self._estimate_stands(COST_FAILED)
+            self._settle(Usage(status=200, sent=True, complete=False, seconds=self._seconds), bill)
+        elif self._meter is not None:
+            self._settle(self._meter_end(complete=False), None)
+        else:
+            usage = Usage(status=200, sent=True, complete=False, seconds=self._seconds)
+            self._settle(usage, self._estimate_stands("cut") if self._needs_answer else None)
+
+    def release(self) -> None:
+        """The API was not called: nothing is charged, and no ledger entry is written."""
+        if self._ended.acquire(blocking=False):
+            self._billed.set()
+            self._host.spawn(self._host.void(self._ticket.ask))
+
+    # --- streams -------------------------------------------------------------------------------------------------
+
+    def saw(self, item: Any) -> None:
+        """One item of a stream. Raises BudgetExceededException where the money ran out and the rule ends streams."""
+        if self.settled:
+            return
+        if callable(self._terms.cost):
+            self._items.append(item)
+        if not self._needs_answer:
+            return
+        event = answers.event(self._terms.response(item) if self._terms.response is not None else item)
+        if event is None:
+            return
+        meter = self._meter
+        if meter is None:
+            if self._question.guessed and (path := endpoints.of_answer(event.removeprefix(b"data: "))) is not None:
+                self._outbound = replace(self._outbound, path=path)
+            meter = self._meter = Meter(self._question.rule, self._outbound, count_tokens=True)
+            meter.head(200, answers.EVENTS)
+        meter.feed(event)
+        if self._ticket.windows and not self._ticket.ask.estimate.bounded:
+            self._stay_ahead(meter)
+
+    def _stay_ahead(self, meter: Meter) -> None:
+        """Let the reservation grow with the stream. Only a rule that may end the stream waits for the answer."""
+        seen = meter.tokens_seen
+        if seen == self._tokens_checked:
+            return
+        self._largest_piece = max(self._largest_piece, seen - self._tokens_checked)
+        self._tokens_checked = seen
+        usage, known, rule = meter.so_far(), self._question.subject, self._question.rule
+        ahead = self._largest_piece + LOOKAHEAD_TOKENS
+        estimate, now_ms = self._ticket.ask.estimate, self._ticket.now_ms
+        if price.running(known.rules, rule, self._outbound, estimate, usage, now_ms, ahead) <= self._reserved_atoms:
+            return
+        last = self._growing
+        if last is not None and not last.is_set() and rule.on_exhausted is OnExhausted.FINISH:
+            return  # one question at a time
+        done = self._growing = threading.Event()
+        self._host.spawn(self._grow(usage, ahead, done))
+        if rule.on_exhausted is OnExhausted.TRUNCATE:
+            done.wait()
+            if self._exhausted is not None and self._ended.acquire(blocking=False):
+                self._settle(self._meter_end(complete=False), None, ahead)
+                raise self._ran_out(self._exhausted)
+
+    async def _grow(self, usage: Usage, ahead: int, done: threading.Event) -> None:
+        try:
+            charge = self._charge = self._charge or self._new_charge()
+            if not await charge.keep_ahead(usage, ahead):
+                detail = {"text": "stream_ran_out", "function": self._terms.name}
+                self._exhausted = Denied(Reason.BUDGET_INSUFFICIENT, 402, charge.ticket.tightest, detail=detail)
+            self._reserved_atoms = charge.ticket.reserved.get(self.currency, 0)
+        finally:
+            done.set()
+
+    def _ran_out(self, denied: Denied) -> BudgetExceededException:
+        ask, rules = self._ticket.ask, self._question.subject.rules
+        return refusal(
+            denied,
+            call_id=ask.id,
+            api=ask.api,
+            rule=ask.rule,
+            caller=ask.caller,
+            budgets=ask.budgets,
+            language=rules.language,
+            timezone=rules.timezone,
+        )
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _seconds(self) -> Decimal:
+        return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
+
+    @property
+    def _needs_answer(self) -> bool:
+        rule = self._question.rule
+        by_tokens = rule.price.catalog is not None or rule.price.tokens is not None
+        return by_tokens or rule.needs_response or rule.price.per_kb is not None
+
+    def _usage_of(self, result: Any) -> Usage:
+        """What the rule needs of a result that came whole."""
+        if self._meter is not None:
+            return self._meter_end(complete=True)
+        told = answers.Answer()
+        if self._needs_answer:
+            told = answers.answer(self._terms.response(result) if self._terms.response is not None else result)
+        elif (status := answers.status_of(result)) is not None:
+            told = answers.Answer(status)
+        if told.body is None or not self._needs_answer:
+            return Usage(status=told.status, sent=True, seconds=self._seconds, bytes_up=self._outbound.body_size or 0)
+        self._meter = self._fed(told)
+        return self._meter_end(complete=True)
+
+    def _fed(self, told: answers.Answer) -> Meter:
+        body = told.body or b""
+        if self._question.guessed and (path := endpoints.of_answer(body)) is not None:
+            self._outbound = replace(self._outbound, path=path)
+        meter = Meter(self._question.rule, self._outbound, count_tokens=False)
+        meter.head(told.status, told.headers)
+        meter.feed(body)
+        return meter
+
+    def _meter_end(self, *, complete: bool) -> Usage:
+        assert self._meter is not None  # noqa: S101 - only asked where there is one
+        return self._meter.finish(complete, bytes_up=self._outbound.body_size or 0, seconds=self._seconds, sent=True)
+
+    def _own_bill(self, result: Any) -> Bill | None:
+        """What the program itself says that the call cost; None: the rule knows. Raises what its functions raise."""
+        amount: Any = self._stated if self._stated is not None else self._terms.cost
+        if callable(amount):
+            amount = amount(result)
+        if amount is None:
+            return self._estimate_stands(NOT_STATED) if self._question.stated else None
+        cost = cost_of(self._question.subject.rules, amount, self._ticket.now_ms)
+        return Bill(cost, State.SETTLED, {})
+
+    def _estimate_stands(self, note: str) -> Bill | None:
+        """Nobody knows what the call cost: what it holds is charged. None: it holds nothing, and the rule says why."""
+        ticket = self._ticket
+        if not ticket.windows and ticket.ask.free:
+            return None
+        cost = ticket.ask.estimate.cost
+        return Bill(replace(cost, atoms={**cost.atoms, **ticket.reserved}), State.ESTIMATED, {}, note=note)
+
+    def _new_charge(self) -> Charge:
+        known = self._question.subject
+        priced = PricedCall(
+            api=known.api,
+            rule=self._question.rule,
+            caller=known.caller,
+            outbound=self._outbound,
+            payload=None,
+            forward=False,
+            key_header=None,
+            observed=self._question.observed,
+        )
+        return Charge(self._host.gate, known.rules, priced, self._ticket)
+
+    def _settle(self, usage: Usage, bill: Bill | None, unseen: int | None = None) -> None:
+        if bill is not None:
+            self._tell(bill)
+        self._host.spawn(self._settled(usage, bill, unseen))
+
+    async def _settled(self, usage: Usage, bill: Bill | None, unseen: int | None) -> None:
+        charge = self._charge = self._charge or self._new_charge()
+        if bill is not None:
+            charge.bill = bill
+        await self._host.settle(charge, usage, unseen)
+        if charge.bill is not None:
+            self._tell(charge.bill)
+
+    def _tell(self, bill: Bill) -> None:
+        self._bill = bill
+        self._billed.set()

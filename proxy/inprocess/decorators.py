@@ -1,0 +1,262 @@
+"""The names that programs use: decorators for functions, a context manager for blocks.
+
+Everything about a call is decided elsewhere (question.py, call.py); here a function of any kind becomes one that asks
+first, with its own signature and type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from proxy.inprocess import host as hosts
+from proxy.inprocess.call import Call, Control
+from proxy.inprocess.question import Amount, Body, Terms
+from proxy.inprocess.streams import delegated, is_stream, watched
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def budget_controlled_api(
+    api_name: str,
+    essential: bool = False,
+    *,
+    rule: str | None = None,
+    method: str | None = None,
+    path: str | None = None,
+    request: Body | Callable[..., Body] | None = None,
+    response: Callable[[Any], Any] | None = None,
+    estimate: Amount | Callable[..., Amount] | None = None,
+    cost: Amount | Callable[[Any], Amount] | None = None,
+    caller: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function run only while the budgets of `api_name` have the money for it, and count what it costs.
+
+    For functions, coroutine functions, generators, async generators, and functions that return streams. Each call
+    reserves its estimate before the function begins, and is charged what it did cost after its end, whatever that is.
+
+    api_name: of an API in rules.yaml. essential: passes the restrict threshold (95 %), as long as there is money; False
+    leaves it to the rule. rule: which rule of the API, by name; method, path: or the request that the function makes.
+    Without them the rule is found by the arguments, see docs/python.md. request: the request's body, laid over the
+    arguments, or a function of the arguments that returns it. response: what tells the usage, from the result.
+    estimate: the most that a call can cost, or a function of the arguments. cost: what it did cost, or a function of
+    the result (of a list of the items, for streams). Amounts are in the rules' currency; "0.02 USD" names another.
+    caller: who calls, to the rules.
+
+    The function raises BudgetExceededException, or a subclass of it, instead of running; ConfigurationError where the
+    rules or an amount cannot be used.
+    """
+    terms = Terms(
+        api_name,
+        essential=essential,
+        rule=rule,
+        caller=caller,
+        method=method,
+        path=path,
+        request=request,
+        response=response,
+        estimate=estimate,
+        cost=cost,
+    )
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        return cast("Callable[P, R]", _controlled(function, terms))
+
+    return decorate
+
+
+def _controlled(function: Callable[..., Any], terms: Terms) -> Callable[..., Any]:
+    control = Control(replace(terms, name=_name_of(function), signature=_signature_of(function)))
+    if inspect.isasyncgenfunction(function):
+        return _async_generator(function, control)
+    if inspect.isgeneratorfunction(function):
+        return _generator(function, control)
+    if inspect.iscoroutinefunction(function):
+        return _coroutine(function, control)
+    return _plain(function, control)
+
+
+def _plain(function: Callable[..., Any], control: Control) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = control.begin(hosts.host(), args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        if inspect.isawaitable(result):
+            return _awaited(result, call)
+        return _ended(result, call)
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Coroutine[Any, Any, Any]], control: Control) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = await control.begin_async(await _host(), args, kwargs)
+        return await _awaited(function(*args, **kwargs), call)
+
+    return wrapper
+
+
+def _generator(function: Callable[..., Generator[Any, Any, Any]], control: Control) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        call = control.begin(hosts.host(), args, kwargs)
+        return (yield from delegated(function(*args, **kwargs), call))
+
+    return wrapper
+
+
+def _async_generator(function: Callable[..., AsyncGenerator[Any, Any]], control: Control) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        call = await control.begin_async(await _host(), args, kwargs)
+        inner = function(*args, **kwargs)
+        try:
+            item = await anext(inner)
+            while True:
+                call.saw(item)
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    item = await inner.athrow(error)
+                else:
+                    item = await (anext(inner) if sent is None else inner.asend(sent))
+        except StopAsyncIteration:
+            call.end_of_stream()
+        except GeneratorExit:
+            await inner.aclose()
+            call.cut()
+            raise
+        except BaseException as error:
+            await inner.aclose()
+            call.fail(error)
+            raise
+
+    return wrapper
+
+
+async def _awaited(work: Any, call: Call) -> Any:
+    try:
+        result = await work
+    except BaseException as error:
+        call.fail(error)
+        raise
+    return _ended(result, call)
+
+
+def _ended(result: Any, call: Call) -> Any:
+    if is_stream(result):
+        return watched(result, call)
+    call.end(result)
+    return result
+
+
+async def _host() -> hosts.Host:
+    """This process's host; its start takes half a second and does not hold up the loop."""
+    found = hosts.running()
+    return found if found is not None else await asyncio.to_thread(hosts.host)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", type(function).__qualname__)
+    return _plain_name(module, name)
+
+
+def _plain_name(module: str | None, name: str) -> str:
+    """As the ledger shows it: "jobs.summarise", also of a function inside a function."""
+    return f"{module or ''}.{name}".replace(".<locals>", "").replace(".<module>", "").strip(".")
+
+
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return None
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+
+class budget:
+    """A block of code that is one paid call: `with budget("openai", estimate=20) as call: ...; call.cost(12.5)`.
+
+    Takes what `budget_controlled_api` takes; request is the request's body. Entering raises BudgetExceededException
+    when the money does not do. Leaving charges what `call.cost(...)` stated, or what the rule makes of
+    `call.response(...)`; without either, the estimate. `async with` does the same in an event loop. One block is one
+    call: make a new `budget` for each. name: what the ledger shows; by default the function around the block.
+    """
+
+    def __init__(
+        self,
+        api_name: str,
+        essential: bool = False,
+        *,
+        estimate: Amount | None = None,
+        cost: Amount | None = None,
+        rule: str | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        request: Body | None = None,
+        caller: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        frame = sys._getframe(1)
+        around = _plain_name(frame.f_globals.get("__name__", ""), frame.f_code.co_qualname)
+        self._control = Control(
+            Terms(
+                api_name,
+                name=name or around,
+                essential=essential,
+                rule=rule,
+                caller=caller,
+                method=method,
+                path=path,
+                request=request,
+                estimate=estimate,
+                cost=cost,
+            )
+        )
+        self._call: Call | None = None
+
+    def __enter__(self) -> Call:
+        self._fresh()
+        self._call = self._control.begin(hosts.host(), (), {})
+        return self._call
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        call = self._call
+        if call is None:
+            return
+        if error is None:
+            call.end()
+        else:
+            call.fail(error)
+
+    async def __aenter__(self) -> Call:
+        self._fresh()
+        self._call = await self._control.begin_async(await _host(), (), {})
+        return self._call
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _fresh(self) -> None:
+        if self._call is not None:
+            raise RuntimeError("a budget block is one call: make a new budget(...) for each")

@@ -1,0 +1,356 @@
+"""What a function's call asks for, in the terms of rules.yaml: which API, which rule, which caller, how much at most.
+
+Decides how a call that has no URL finds the rule that prices it, in this order:
+
+1. the rule that the program names (`rule=`);
+2. with `path=`: as a request to that path;
+3. a rule that matches the call itself: method CALL, path "/<module>.<function>";
+4. as a request to the endpoint that the arguments look like (`messages` and `model` are a chat completion);
+5. the API's only rule that costs money;
+6. where the program states the amounts itself: none is needed.
+
+Values in, values out: no clock, no store, no thread.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+
+from proxy.core import match, money, price
+from proxy.core.currencies import CURRENCIES
+from proxy.core.model import (
+    Api,
+    Caller,
+    Cost,
+    Denied,
+    Estimate,
+    EstimateMode,
+    Match,
+    OnExhausted,
+    Outbound,
+    Policy,
+    Price,
+    Priority,
+    Reason,
+    Rule,
+    RuleSet,
+    Speaks,
+)
+from proxy.core.text import say
+from proxy.inprocess import endpoints
+from proxy.inprocess.errors import ConfigurationError
+
+Amount = int | float | str | Decimal
+Body = Mapping[str, Any]
+
+STAND_IN: Final = "-"  # where a rule stands that is in no file
+METHOD: Final = "CALL"  # of a call that is no request; what the ledger shows
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a program says about its calls. Amounts are in the rules' currency unless they name another one.
+
+    request: the request's body, or members that are laid over the arguments; or a function of the arguments that
+    returns either. response: what to read the usage from, given the result. estimate: the most that a call can cost,
+    or a function of the arguments. cost: what it did cost, or a function of the result. name: of the function.
+    """
+
+    api: str
+    name: str = "-"
+    essential: bool = False
+    rule: str | None = None
+    caller: str | None = None
+    method: str | None = None
+    path: str | None = None
+    request: Body | Callable[..., Body] | None = None
+    response: Callable[[Any], Any] | None = None
+    estimate: Amount | Callable[..., Amount] | None = None
+    cost: Amount | Callable[[Any], Amount] | None = None
+    signature: inspect.Signature | None = field(default=None, compare=False)
+
+    @property
+    def states_amounts(self) -> bool:
+        return self.estimate is not None or self.cost is not None
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What all calls on the same terms have in common, for one rule set. rule None: it depends on the arguments."""
+
+    rules: RuleSet
+    api: Api
+    rule: Rule | None
+    caller: Caller
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One call as the gate is asked about it.
+
+    outbound: as the rule prices it. guessed: its path is a guess that the answer may correct. stated: only the program
+    can say what the call costs. observed: nothing prices it, and it passes all the same. given: the estimate is the
+    program's own.
+    """
+
+    subject: Subject
+    rule: Rule
+    outbound: Outbound
+    estimate: Estimate
+    guessed: bool
+    stated: bool
+    observed: bool
+    given: bool
+
+
+# --- what all calls have in common -----------------------------------------------------------------------------------
+
+
+def subject(rules: RuleSet, terms: Terms, default_caller: str | None) -> Subject | Denied:
+    """Find the API, the caller and, where it is named, the rule."""
+    caller = _caller(rules, terms.caller or default_caller)
+    if isinstance(caller, Denied):
+        return caller
+    api = next((one for one in rules.apis if one.name == terms.api), None)
+    if api is None:
+        if rules.unknown is not Policy.OBSERVE:
+            known = [one.name for one in rules.apis]
+            return _no_rule("no_such_api", api=terms.api, known=_listed(known, terms.api))
+        rule = stand_in(terms.api, "stated" if terms.states_amounts else "observed", rules.currency)
+        return Subject(rules, _unknown_api(terms.api, rule), rule, caller)
+    if terms.rule is None:
+        return Subject(rules, api, None, caller)
+    rule_named = next((one for one in api.rules if terms.rule in (one.id, one.id.partition("/")[2])), None)
+    if rule_named is None:
+        known = [one.id.partition("/")[2] for one in api.rules]
+        return _no_rule("no_such_rule", api=api.name, rule=terms.rule, known=_listed(known, terms.rule))
+    return Subject(rules, api, rule_named, caller)
+
+
+def _caller(rules: RuleSet, name: str | None) -> Caller | Denied:
+    known = [one.name for one in rules.callers]
+    if name is None:
+        if rules.callers and rules.require_caller:
+            return Denied(
+                Reason.UNKNOWN_CALLER, 401, detail={"text": "unnamed_caller", "known": ", ".join(known) or "-"}
+            )
+        return Caller()
+    found = next((one for one in rules.callers if one.name == name), None)
+    if found is None and rules.callers:
+        detail = {"text": "unlisted_caller", "caller": name, "known": ", ".join(known)}
+        return Denied(Reason.UNKNOWN_CALLER, 401, detail=detail)
+    return found or Caller(name)
+
+
+def _listed(known: list[str], wanted: str) -> str:
+    """The names, the most similar one first."""
+    near = difflib.get_close_matches(wanted, known, 1)
+    return ", ".join([*near, *(name for name in known if name not in near)]) or "-"
+
+
+def _no_rule(text: str, **detail: str) -> Denied:
+    return Denied(Reason.NO_RULE, 403, detail={"text": text, **detail})
+
+
+def stand_in(api: str, name: str, currency: str) -> Rule:
+    """A rule for calls that none prices: stated by the program, or observed."""
+    return Rule(
+        id=f"{api}/{name}",
+        api=api,
+        match=Match(),
+        price=Price(currency=currency),
+        priority=Priority.OPTIONAL if name == "observed" else Priority.IMPORTANT,
+        estimate=EstimateMode.WORST_CASE,
+        on_exhausted=OnExhausted.FINISH,
+        max_output_tokens=0,
+        max_input_tokens=None,
+        max_seconds=0,
+        max_kb=0,
+        where=STAND_IN,
+        needs_body=False,
+        needs_response=False,
+    )
+
+
+def _unknown_api(name: str, rule: Rule) -> Api:
+    return Api(
+        name=name,
+        scheme="https",
+        host=name,
+        port=443,
+        base_path="",
+        hosts=(),
+        mount="",
+        credentials=(),
+        speaks=Speaks.PROBLEM,
+        rules=(rule,),
+        connect_timeout_s=10,
+        read_timeout_s=300,
+        total_timeout_s=None,
+    )
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+def question(
+    subject: Subject, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int
+) -> Question | Denied:
+    """What this call asks for. Raises ConfigurationError for no amount, and what the program's functions raise."""
+    rules, api = subject.rules, subject.api
+    looked_into = terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
+    body = _body(terms, args, kwargs) if looked_into else None
+    payload = encoded(body) if body is not None else b""
+    rule, outbound, guessed = subject.rule, _itself(api, terms, payload), False
+    if terms.path is not None:
+        outbound = _request(api, terms.method or "POST", terms.path, payload)
+        rule = rule or match.match(api, outbound)
+        if rule is None and not terms.states_amounts:
+            target = f"{outbound.method} {outbound.path}"
+            return _no_rule("no_rule_fits", api=api.name, target=target, function=terms.name, known=_rule_names(api))
+    else:
+        rule = rule or match.match(api, outbound)
+        path = endpoints.of_arguments(api, body or {})
+        if path is not None and (rule is None or _by_tokens(rule)):
+            outbound, guessed = _request(api, terms.method or "POST", path, payload), True
+            rule = rule or match.match(api, outbound)
+        rule = rule or _only_priced(api)
+    if rule is None:
+        if not terms.states_amounts and rules.unknown is not Policy.OBSERVE:
+            return _no_rule("no_rule_for_function", api=api.name, function=terms.name, known=_rule_names(api))
+        rule = stand_in(api.name, "stated" if terms.states_amounts else "observed", rules.currency)
+    nothing_prices = rule.where == STAND_IN
+    stated, observed = nothing_prices and terms.states_amounts, nothing_prices and not terms.states_amounts
+    estimate, given = _estimate(rules, rule, outbound, terms, args, kwargs, now_ms)
+    return Question(subject, rule, outbound, estimate, guessed, stated, observed, given)
+
+
+def _estimate(
+    rules: RuleSet,
+    rule: Rule,
+    outbound: Outbound,
+    terms: Terms,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    now_ms: int,
+) -> tuple[Estimate, bool]:
+    """The most that the call can cost, and whether the program said so itself."""
+    draws = rule.price.tiers is not None or rule.price.free_tier is not None
+    amount = terms.estimate
+    if callable(amount):
+        amount = amount(*args, **kwargs)
+    if amount is None and not callable(terms.cost):
+        amount = terms.cost
+    if amount is None or draws:  # an allowance that is drawn from must be drawn by the rule's own price
+        return price.estimate(rules, rule, outbound, now_ms), False
+    return Estimate(cost_of(rules, amount, now_ms, "up"), "worst_case"), True
+
+
+def cost_of(rules: RuleSet, amount: Amount, now_ms: int, rounding: str = "half_up") -> Cost:
+    """What a stated amount costs. "12.5", 12.5 and Decimal are in the rules' currency, "0.02 USD" says its own.
+
+    Raises ConfigurationError for what is no amount, is negative, or has no exchange rate.
+    """
+    text, _, named = str(amount).strip().partition(" ")
+    currency = named.strip().upper() or rules.currency
+    try:
+        value = Decimal(text) if not isinstance(amount, bool) else Decimal("NaN")
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0 or currency not in CURRENCIES:
+        shown = repr(amount)
+        raise ConfigurationError(say("inprocess.bad_amount", rules.language, value=shown, currency=rules.currency))
+    try:
+        return price.stated(rules, value, currency, now_ms, rounding)
+    except money.NoRate:
+        raise ConfigurationError(
+            say("inprocess.no_rate", rules.language, value=str(amount), currency=currency)
+        ) from None
+
+
+def _itself(api: Api, terms: Terms, payload: bytes) -> Outbound:
+    """The call as rules may match it: method CALL, path "/module.function"."""
+    return _request(api, METHOD, f"/{terms.name}", payload)
+
+
+def _request(api: Api, method: str, path: str, payload: bytes) -> Outbound:
+    path, _, query = path.partition("?")
+    headers = (("content-type", "application/json"),) if payload else ()
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return Outbound(method.upper(), api.scheme, api.host, api.port, path, query, headers, payload, len(payload))
+
+
+def _by_tokens(rule: Rule) -> bool:
+    return rule.price.catalog is not None or rule.price.tokens is not None
+
+
+def _counts_bytes(api: Api) -> bool:
+    return any(rule.price.per_kb is not None for rule in api.rules)
+
+
+def _only_priced(api: Api) -> Rule | None:
+    priced = [rule for rule in api.rules if not rule.price.free and rule.match.methods != frozenset({"CONNECT"})]
+    return priced[0] if len(priced) == 1 else None
+
+
+def _rule_names(api: Api) -> str:
+    return ", ".join(rule.id.partition("/")[2] for rule in api.rules) or "-"
+
+
+# --- arguments as a body ---------------------------------------------------------------------------------------------
+
+
+def _body(terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name, what **kwargs holds among them, with `request` laid over them."""
+    body = _arguments(terms.signature, args, kwargs)
+    over = terms.request
+    if callable(over):
+        return dict(over(*args, **kwargs))
+    return {**body, **over} if over is not None else body
+
+
+def _arguments(signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if signature is None:
+        return dict(kwargs)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return dict(kwargs)  # the function itself will say what is wrong with its arguments
+    bound.apply_defaults()
+    found: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            found.update(value)
+        elif name not in ("self", "cls"):
+            found[name] = value
+    return found
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """JSON of what can be said in JSON; other arguments (clients, files, callbacks) are left out."""
+    try:
+        return msgspec.json.encode(body, enc_hook=_plain)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        pass
+    parts = {}
+    for name, value in body.items():
+        try:
+            parts[str(name)] = msgspec.Raw(msgspec.json.encode(value, enc_hook=_plain))
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+            continue
+    return msgspec.json.encode(parts)
+
+
+def _plain(value: Any) -> Any:
+    """What pydantic's models and the like are made of. Raises TypeError for anything else."""
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return dump(mode="json", by_alias=True)
+    raise TypeError(type(value).__name__)
