@@ -266,7 +266,7 @@ class Host:
             pending.finish()
 
     def _learned(self, rules: RuleSet, rule: Rule, question: Question, ask: Ask) -> Any:
-        learned = self.gate.learned(rule.id, ask.estimate.model)
+        learned = self.gate.learned_costs.of(rule.id, ask.estimate.model)
         if learned is None or learned >= ask.estimate.cost.atoms[rules.currency]:
             return ask.estimate
         return price.estimate(rules, rule, question.outbound, ask.at_ms, learned)
