@@ -152,6 +152,24 @@ def test_data_knows_nothing_of_the_ways_in_from_above() -> None:
     _none([found for found in _of("data") if found.room in {"cli", "admin", "app"}])
 
 
+def test_inprocess_knows_the_money_side_of_the_data_plane_and_nobody_but_programs_knows_it() -> None:
+    ours = {"core", "state", "inprocess", "settings", "rules_file", "log"}
+    shared = ("proxy.data.charge", "proxy.data.inbound")  # an admitted call owes the same whichever way it was made
+    _none([found for found in _of("inprocess") if found.room and found.room not in ours and found.module not in shared])
+    _none(
+        [found for found in ALL if found.room == "inprocess" and not found.file.startswith(("inprocess/", "__init__"))]
+    )
+
+
+@pytest.mark.parametrize("room", ["question", "endpoints", "answers"])
+def test_what_inprocess_decides_knows_no_store_and_no_thread(room: str) -> None:
+    own = [found for found in _of("inprocess") if found.file == f"inprocess/{room}.py"]
+    assert own
+    _none(
+        [found for found in own if found.room in {"state", "data", "settings"} or found.top in {"asyncio", "threading"}]
+    )
+
+
 @pytest.mark.parametrize("pure", ["forecast", "thresholds", "emergency", "optimize"])
 def test_pure_files_of_control_import_no_state(pure: str) -> None:
     _none(
