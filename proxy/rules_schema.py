@@ -86,6 +86,7 @@ class CallBounds(_Model):
     max_output_tokens: Whole = key("Output tokens assumed where the request names no limit of its own.")
     max_input_tokens: Whole = key("The most input tokens ever assumed; without it the model's context window.")
     max_seconds: Seconds = key('The longest call assumed, for prices by the second: 300 or "5m".')
+    max_messages: Whole = key("Messages each way that a WebSocket reserves for at first, for prices by message.")
     max_kb: Whole = key("The largest body assumed, in KB of 1024 bytes, for prices by size.")
     charge_on: Statuses = key("Response statuses that are charged: 2xx (default), 200, 200-299, [2xx, 404] or any.")
 
@@ -166,6 +167,9 @@ class MatchTests(_Model):
     )
     header: dict[HeaderName, FieldTestSpec] = key("Tests on request headers, by name.")
     query: dict[str, FieldTestSpec] = key("Tests on query parameters, by name.")
+    websocket: Flag = key(
+        "true: only WebSockets; false: none. Without it, prices that can follow a conversation hold for both."
+    )
     json_: dict[str, FieldTestSpec] = key("Tests on the JSON body, by JMESPath: {model: ~^gpt-4}.", alias="json")
 
 
@@ -189,6 +193,13 @@ class PerKb(_Model):
 
     up: Amount = key("Per KB sent to the API.")
     down: Amount = key("Per KB received from it.")
+
+
+class PerMessage(_Model):
+    """Prices of a WebSocket by message, however long; pings, pongs and closes are none."""
+
+    up: Amount = key("Per message sent to the API.")
+    down: Amount = key("Per message received from it.")
 
 
 class Tokens(_Model):
@@ -268,7 +279,9 @@ class Price(CallBounds):
     per_unit: Annotated[list[PerUnit], Many()] = key("Price for each of something counted by an expression.")
     per_kb: PerKb = key("Price by size.")
     per_second: Amount = key("Price of a second.")
-    per_connection: Amount = key("Price of a tunnel (CONNECT) or upgraded connection.")
+    per_minute: Amount = key("Price of a minute; each minute begun counts.")
+    per_connection: Amount = key("Price of a tunnel (CONNECT) or a WebSocket.")
+    per_message: PerMessage = key("Price of a WebSocket by message. Such a rule holds for WebSockets alone.")
     tokens: Tokens = key("Prices per one million tokens.")
     catalog: Text = key(
         "The model's price from the maintained catalogue, by provider: openai, anthropic, google, aws ..."

@@ -123,6 +123,8 @@ def model_of(outbound: Outbound, endpoint: Endpoint) -> str | None:
     """The model that the request asks for: in the path, the JSON body or a form field."""
     if endpoint.model is not None:
         return endpoint.model
+    if outbound.websocket:
+        return outbound.query_value("model") or outbound.query_value("deployment")
     body = outbound.body
     if not body:
         return None

@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import unquote
 
+from proxy.core.model import Outbound
+
 
 class Billing(StrEnum):
     USAGE = "usage"  # the answer tells what was used
@@ -33,6 +35,7 @@ class Endpoint:
 
 
 _FREE = Endpoint("free", Billing.FREE)
+REALTIME = Endpoint("realtime", Billing.USAGE, ("realtime", "live", "default"))  # a WebSocket, whatever its path
 _SEPARATE = Endpoint("separate", Billing.SEPARATE)
 
 # (end of the path, name, billing, flavours of the catalogue's readers); the first that fits holds. POST only.
@@ -121,6 +124,13 @@ def classify(provider: str, method: str, path: str) -> Endpoint:
     elif name == "moderation" and provider in _MODERATION_COSTS:
         billing, readers = Billing.USAGE, ("default",)
     return Endpoint(name, billing, readers, model_in(path))
+
+
+def endpoint_of(provider: str, outbound: Outbound) -> Endpoint:
+    """The endpoint that a call is for."""
+    if outbound.websocket:
+        return REALTIME
+    return classify(provider, outbound.method, outbound.path)
 
 
 def model_in(path: str) -> str | None:

@@ -4,9 +4,9 @@ Decides which fields end here (RFC 9110 §7.6.1 hop-by-hop, the proxy's own, the
 added (Via, the API's own key) and how the framing is told. Order, case, repetition and bytes of all others are kept.
 Pure; works on raw (name, value) bytes. Must not know rules: the caller says which headers carry keys.
 
-Decisions: TRACE is refused (it would echo the API's injected key to the client). `Upgrade: websocket` is refused with
-501, because a stripped upgrade would only fail in a less clear way; other upgrades (h2c) are stripped, which their
-clients must accept (RFC 9110 §7.8). X-Spendgate-* belongs to us in both directions.
+Decisions: TRACE is refused (it would echo the API's injected key to the client). `Upgrade: websocket` is said anew to
+the next hop; other upgrades (h2c) are stripped, which their clients must accept (RFC 9110 §7.8). X-Spendgate-* belongs
+to us in both directions.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ def request_head(
     minor: int = 1,
     drop: frozenset[bytes] = _NONE,
     credentials: Sequence[Field] = (),
+    websocket: bool = False,
 ) -> bytes:
     """The whole head of the request to the API.
 
     path: path and query, byte for byte. host: the API's authority. length: of the body; None means chunked; 0 is told
     only where the client told a length itself or the method expects content. minor: of the client's HTTP/1.x, for Via.
     drop: lower-case names that carry the client's key for the proxy. credentials: the API's own; the client's values of
-    the same headers are dropped, and with a key among them the client's keys in whatever header.
+    the same headers are dropped, and with a key among them the client's keys in whatever header. websocket: the
+    request wants to become one, and says so to this hop too.
     """
     gone = named_by_connection(headers)
     injected = tuple([name for name, _ in credentials])
@@ -104,6 +106,8 @@ def request_head(
         lines.append(b"Transfer-Encoding: chunked")
     elif not told and (length or method in ("POST", "PUT", "PATCH")):
         lines.append(b"Content-Length: %d" % length)
+    if websocket:
+        lines += (b"Connection: Upgrade", b"Upgrade: websocket")
     lines += (_line(_VIA[minor]), b"\r\n")
     return b"\r\n".join(lines)
 
@@ -127,7 +131,7 @@ def trailer_fields(trailers: list[Field]) -> list[Field]:
 
 
 def wants_websocket(headers: Iterable[Field]) -> bool:
-    """Whether a request asks to become a WebSocket (RFC 6455 §4.1); answered 501."""
+    """Whether a request asks to become a WebSocket (RFC 6455 §4.1)."""
     for name, value in headers:
         upgrade = len(name) == 7 and name.lower() == b"upgrade"
         if upgrade and b"websocket" in [part.strip() for part in value.lower().split(b",")]:

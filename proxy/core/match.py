@@ -197,8 +197,11 @@ def match(api: Api, outbound: Outbound, path: str | None = None) -> Rule | None:
         if path is None:
             return None
     inside: _Inside | None = None
+    websocket = outbound.websocket
     for rule in api.rules:
         wanted = rule.match
+        if not (rule.for_websockets if websocket else rule.for_calls):
+            continue
         if wanted.methods is not None and outbound.method not in wanted.methods:
             continue
         if wanted.paths is not None and (path is None or not _fits(wanted.paths, path)):
@@ -377,6 +380,8 @@ def _why_not(
         return "match.bad_path", {}
     if wanted.methods is not None and outbound.method not in wanted.methods:
         return "match.method", {"method": outbound.method, "wanted": ", ".join(sorted(wanted.methods))}
+    if not (rule.for_websockets if outbound.websocket else rule.for_calls):
+        return ("match.websocket" if outbound.websocket else "match.no_websocket"), {}
     if tunnel and _unseen_in_tunnel(rule):
         return "match.tunnel", {}
     if wanted.paths is not None and (path is None or not _fits(wanted.paths, path)):

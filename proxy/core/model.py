@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -102,6 +103,11 @@ class Outbound(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     body_size: int | None = None
+    websocket: bool = False  # wants to become a WebSocket
+
+    def query_value(self, name: str) -> str | None:
+        """First value of a query parameter that is not empty."""
+        return next((value for key, value in parse_qsl(self.query) if key == name), None) if self.query else None
 
     def header(self, name: str) -> str | None:
         """First value of a header by lower-case name."""
@@ -219,6 +225,14 @@ class PerKb:
 
 
 @dataclass(frozen=True, slots=True)
+class PerMessage:
+    """Per message of a WebSocket, up = towards the API. Control frames are no messages."""
+
+    up: Decimal = Decimal(0)
+    down: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
 class TierStep:
     up_to: Decimal | None  # cumulative units, inclusive; None = beyond
     price: Decimal  # per unit
@@ -284,7 +298,7 @@ class Price:
     per_unit: tuple[PerUnit, ...] = ()
     per_kb: PerKb | None = None
     per_second: Decimal | None = None
-    per_connection: Decimal | None = None  # CONNECT tunnels (and upgrades)
+    per_connection: Decimal | None = None  # CONNECT tunnels and WebSockets
     free_tier: FreeTier | None = None
     tiers: Tiers | None = None
     minimum: Decimal | None = None
@@ -292,6 +306,8 @@ class Price:
     vat: Decimal | None = None  # 0.1 = 10 % added
     times: tuple[TimeOfDay, ...] = ()
     charge_on: StatusSet = StatusSet()
+    per_message: PerMessage | None = None
+    per_minute: Decimal | None = None  # each minute begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +328,9 @@ class Rule:
     where: str  # "rules.yaml:31"
     needs_body: bool  # match, estimate or price look into the request body
     needs_response: bool  # the actual price looks into the response body
+    max_messages: int = 100  # worst case for per_message, each way, before the reservation grows
+    for_calls: bool = True  # may hold for ordinary requests and tunnels
+    for_websockets: bool = False  # may hold for WebSockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +470,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     tokens_seen: int = 0  # running count of output tokens of an unfinished stream
     bytes_up: int = 0
     bytes_down: int = 0
+    messages_up: int = 0  # of a WebSocket
+    messages_down: int = 0
     seconds: Decimal = Decimal(0)
     sent: bool = False  # at least the request head left for the API: it may have been billed
     response: Any = None  # decoded JSON body, when the rule needs it and it was whole

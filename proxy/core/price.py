@@ -23,7 +23,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from proxy.core import catalog, demand, money, quota, tariff, terms, tokens, windows
-from proxy.core.endpoint import Billing, classify
+from proxy.core.endpoint import Billing, endpoint_of
 from proxy.core.model import (
     Bill,
     Cost,
@@ -50,6 +50,8 @@ _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 UNPRICED_MODEL = "unpriced_model"
 UNPRICED_ENDPOINT = "unpriced_endpoint"
+# Of a conversation not everything was told: an answer was cut, a message was too large, another model was used beside.
+PARTLY_TOLD = frozenset({"answer_cut", "message_unread", "other_usage"})
 
 
 _COUNTED_EXACTLY = frozenset({"openai", "azure", "openrouter", "github-copilot"})
@@ -85,7 +87,7 @@ def estimate(
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_before(rule, outbound)
         return _estimated(rules, rule, parts, now_ms, learned, None, _NO_COUNTS)
-    endpoint = classify(price.catalog or "", outbound.method, outbound.path)
+    endpoint = endpoint_of(price.catalog or "", outbound)
     if endpoint.billing is Billing.FREE:
         return Estimate(_nothing(rules, price), "free")
     model = demand.model_of(outbound, endpoint)
@@ -267,7 +269,7 @@ def actual(
         if not usage.sent:
             return Bill(_nothing(rules, price), State.SETTLED, counts, 0, "not_sent")
         return _stands(rules, estimate, usage, position, "no_response")
-    if usage.status not in price.charge_on:
+    if usage.status not in price.charge_on and not (outbound.websocket and usage.status == 101):
         return Bill(_nothing(rules, price), State.SETTLED, counts, 0)
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_after(rule, outbound, usage)
@@ -287,7 +289,9 @@ def actual(
         return _stands(rules, estimate, usage, position, "expression_failed")
     if price.tokens is not None:
         parts.terms += terms.tokens_after(price.tokens, counts)
-        return _billed(rules, rule, parts, counts, position, now_ms, State.SETTLED, None)
+        partly = usage.detail if usage.detail in PARTLY_TOLD else None
+        state = State.ESTIMATED if partly else State.SETTLED
+        return _billed(rules, rule, parts, counts, position, now_ms, state, partly)
     state, note = _catalogue_lines(rules, rule, outbound, estimate, usage, parts, now_ms)
     if state is State.UNPRICED:
         return Bill(_nothing(rules, price), state, counts, note=note)
@@ -301,7 +305,7 @@ def _by_tariff(
     provider = price.catalog or ""
     if usage.reported_cost is not None or usage.detail is not None:
         return None
-    if classify(provider, outbound.method, outbound.path).billing is not Billing.USAGE:
+    if endpoint_of(provider, outbound).billing is not Billing.USAGE:
         return None
     entry = _entry(provider, usage, estimate)
     known = _tariff(rules, price, entry, now_ms) if entry is not None else None
@@ -315,7 +319,7 @@ def _catalogue_lines(
     """Add the catalogue's lines for the usage told; says how sure they are. UNPRICED: there are none."""
     price = rule.price
     provider = price.catalog or ""
-    billing = classify(provider, outbound.method, outbound.path).billing
+    billing = endpoint_of(provider, outbound).billing
     reported = usage.reported_cost
     if billing is Billing.SEPARATE:
         return State.UNPRICED, UNPRICED_ENDPOINT
@@ -337,8 +341,8 @@ def _catalogue_lines(
                 return State.UNPRICED, "unpriced_usage"
     if billing is Billing.UNKNOWN:
         state, note = State.ESTIMATED, "unknown_endpoint"
-    elif usage.detail == "usage_assumed" and state is State.SETTLED:
-        state, note = State.ESTIMATED, "usage_assumed"
+    elif (usage.detail == "usage_assumed" or usage.detail in PARTLY_TOLD) and state is State.SETTLED:
+        state, note = State.ESTIMATED, usage.detail
     if reported is not None:
         ours = terms.total(lines)
         if abs(reported - ours) > _AGREE * ours:

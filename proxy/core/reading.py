@@ -331,6 +331,7 @@ _DETAILS = {
     "cache_read_tokens": (
         ("prompt_tokens_details", "cached_tokens"),
         ("input_tokens_details", "cached_tokens"),
+        ("input_token_details", "cached_tokens"),
         ("cached_tokens",),
         ("cachedContentTokenCount",),
     ),
@@ -342,7 +343,11 @@ _DETAILS = {
         ("prompt_tokens_details", "audio_tokens"),
         ("input_token_details", "audio_tokens"),
     ),
-    "output_audio_tokens": (("completion_tokens_details", "audio_tokens"),),
+    "cache_audio_read_tokens": (("input_token_details", "cached_tokens_details", "audio_tokens"),),
+    "output_audio_tokens": (
+        ("completion_tokens_details", "audio_tokens"),
+        ("output_token_details", "audio_tokens"),
+    ),
     "output_reasoning_tokens": (
         ("completion_tokens_details", "reasoning_tokens"),
         ("output_tokens_details", "reasoning_tokens"),

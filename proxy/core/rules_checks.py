@@ -156,8 +156,10 @@ def unreachable_problems(document: Plain) -> list[Problem]:
             if effort.steps < 0:
                 return out
             for earlier in range(later):
-                if _takes_all(prices[earlier]["match"], prices[later]["match"], effort) and not (
-                    may_price_tunnel(prices[later]) and not _prices_every_tunnel(prices[earlier])
+                if (
+                    meant_for(prices[later]) <= meant_for(prices[earlier])
+                    and _takes_all(prices[earlier]["match"], prices[later]["match"], effort)
+                    and not (may_price_tunnel(prices[later]) and not _prices_every_tunnel(prices[earlier]))
                 ):
                     out.append(
                         Problem(
@@ -169,6 +171,23 @@ def unreachable_problems(document: Plain) -> list[Problem]:
                     )
                     break
     return out
+
+
+CALL, WEBSOCKET = "call", "websocket"
+_OF_CONVERSATIONS = (*("per_connection", "per_message", "per_minute", "per_second", "per_kb", "tokens", "catalog"),)
+
+
+def meant_for(price: Plain) -> frozenset[str]:
+    """What a rule can hold for. Any number of calls passes through a WebSocket, so a price for each call, or none at
+    all, is meant for one only where the rule says so; what is counted by message is meant for nothing else."""
+    said = (price["match"] or {}).get("websocket")
+    if said is not None:
+        return frozenset({WEBSOCKET if said else CALL})
+    if price["per_message"] is not None:
+        return frozenset({WEBSOCKET})
+    if any(price[kind] is not None for kind in _OF_CONVERSATIONS):
+        return frozenset({CALL, WEBSOCKET})
+    return frozenset({CALL})
 
 
 _NOT_IN_TUNNEL = ("path", "header", "query", "json")

@@ -23,6 +23,7 @@ from proxy.core.model import (
     Match,
     OnExhausted,
     PerKb,
+    PerMessage,
     PerUnit,
     Price,
     Priority,
@@ -36,10 +37,13 @@ from proxy.core.model import (
 )
 from proxy.core.pattern import compile_host, compile_path
 from proxy.core.regex import PatternError, compile_regex
-from proxy.core.rules_checks import Path, Plain, Problem, nearest, rule_name, unknown
+from proxy.core.rules_checks import CALL, WEBSOCKET, Path, Plain, Problem, meant_for, nearest, rule_name, unknown
 
 CATALOG_CURRENCY = "USD"
-KINDS = ("free", "per_request", "per_unit", "per_kb", "per_second", "per_connection", "tokens", "catalog", "tiers")
+KINDS = (
+    *("free", "per_request", "per_unit", "per_kb", "per_second", "per_minute", "per_connection", "per_message"),
+    *("tokens", "catalog", "tiers"),
+)
 EXTRAS = ("free_tier", "minimum", "rounding", "times", "vat")  # only mean something beside a price
 
 
@@ -98,6 +102,9 @@ class RuleCompiler:
             max_input_tokens=inherited("max_input_tokens"),
             max_seconds=inherited("max_seconds", 300),
             max_kb=inherited("max_kb", 1024),
+            max_messages=inherited("max_messages", 100),
+            for_calls=CALL in meant_for(price),
+            for_websockets=WEBSOCKET in meant_for(price),
             where=f"{self.source}:{self.line_of(at)}",
             needs_body=bool(match.json) or by_tokens or "request" in roots,
             needs_response=by_tokens or "response" in roots,
@@ -177,10 +184,10 @@ class RuleCompiler:
         self.convertible((*at, "currency") if price["currency"] else (*at, kinds[0]) if kinds else at, currency)
         tiers = self.tiers((*at, "tiers"), price["tiers"], price)
         per_unit = self.per_unit((*at, "per_unit"), price["per_unit"], tiers)
-        for key in ("tokens", "per_kb"):
+        for key in ("tokens", "per_kb", "per_message"):
             if price[key] is not None and all(value is None for value in price[key].values()):
                 self.say((*at, key), "price_empty", "price_parts", got=key, known=", ".join(price[key]))
-        size = price["per_kb"]
+        size, message = price["per_kb"], price["per_message"]
         rounding = price["rounding"]
         return Price(
             currency=currency,
@@ -199,6 +206,10 @@ class RuleCompiler:
             vat=first(price["vat"], self.defaults.get("vat"), self.document["vat"]),
             times=self.times((*at, "times"), price["times"]),
             charge_on=charge_on if charge_on is not None else StatusSet(),
+            per_message=(
+                PerMessage(message["up"] or Decimal(0), message["down"] or Decimal(0)) if message is not None else None
+            ),
+            per_minute=price["per_minute"],
         )
 
     def per_unit(self, at: Path, units: list[Plain] | None, tiers: Tiers | None) -> tuple[PerUnit, ...]:

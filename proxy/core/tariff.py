@@ -196,7 +196,9 @@ def tariff_of(
         and not price.per_unit
         and price.per_kb is None
         and price.per_second is None
+        and price.per_minute is None
         and price.per_connection is None
+        and price.per_message is None
         and not model.tiered
         and all(unit.base >= 0 for unit in model.units)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,7 +47,7 @@ def fixed_before(rule: Rule, outbound: Outbound) -> Parts:
     if price.per_kb is not None:
         size = outbound.body_size if outbound.body_size is not None else len(outbound.body) if outbound.body else None
         most = Decimal(rule.max_kb)
-        tunnel = outbound.scheme == "connect"
+        tunnel = outbound.scheme == "connect" or outbound.websocket
         up = most if tunnel or size is None else Decimal(size) / _KB
         parts.exact = parts.exact and not tunnel and size is not None and not price.per_kb.down
         _add(parts.terms, "kb_up", up, price.per_kb.up)
@@ -55,9 +55,21 @@ def fixed_before(rule: Rule, outbound: Outbound) -> Parts:
     if price.per_second is not None:
         parts.exact = False
         _add(parts.terms, "seconds", Decimal(rule.max_seconds), price.per_second)
+    if price.per_minute is not None:
+        parts.exact = False
+        _add(parts.terms, "minutes", _minutes(Decimal(rule.max_seconds)), price.per_minute)
     if price.per_connection is not None:
         _add(parts.terms, "per_connection", _ONE, price.per_connection)
+    if price.per_message is not None:
+        parts.exact = False
+        _add(parts.terms, "messages_up", Decimal(rule.max_messages), price.per_message.up)
+        _add(parts.terms, "messages_down", Decimal(rule.max_messages), price.per_message.down)
     return parts
+
+
+def _minutes(seconds: Decimal) -> Decimal:
+    """Minutes begun."""
+    return (seconds / 60).to_integral_value(ROUND_CEILING)
 
 
 def _units_before(price: Price, outbound: Outbound, parts: Parts) -> None:
@@ -107,8 +119,13 @@ def fixed_after(rule: Rule, outbound: Outbound, usage: Usage) -> Parts:
         _add(parts.terms, "kb_down", Decimal(usage.bytes_down) / _KB, price.per_kb.down)
     if price.per_second is not None:
         _add(parts.terms, "seconds", usage.seconds, price.per_second)
+    if price.per_minute is not None:
+        _add(parts.terms, "minutes", _minutes(usage.seconds), price.per_minute)
     if price.per_connection is not None:
         _add(parts.terms, "per_connection", _ONE, price.per_connection)
+    if price.per_message is not None:
+        _add(parts.terms, "messages_up", Decimal(usage.messages_up), price.per_message.up)
+        _add(parts.terms, "messages_down", Decimal(usage.messages_down), price.per_message.down)
     return parts
 
 
@@ -135,7 +152,8 @@ def _counts_units(price: Price) -> bool:
 def tokens_after(prices: TokenPrices, counts: Mapping[str, int]) -> list[Term]:
     """Counts at explicit prices. Parts (cached, written, audio, reasoning) come off the whole that contains them."""
     get = counts.get
-    cached, written, audio = get("cache_read_tokens", 0), get("cache_write_tokens", 0), get("input_audio_tokens", 0)
+    cached, written = get("cache_read_tokens", 0), get("cache_write_tokens", 0)
+    audio = max(0, get("input_audio_tokens", 0) - get("cache_audio_read_tokens", 0))  # cached sound is cached
     reasoning, spoken = get("output_reasoning_tokens", 0), get("output_audio_tokens", 0)
     plain_in = max(0, get("input_tokens", 0) - cached - written - audio)
     plain_out = max(0, get("output_tokens", 0) - reasoning - spoken)

@@ -84,9 +84,11 @@ class Call:
         "_upload",
         "body",
         "due_s",
+        "early",
         "error",
         "head",
         "ready",
+        "upgrade",
     )
 
     def __init__(
@@ -108,6 +110,8 @@ class Call:
         self._decoder: ChunkedDecoder | None = None
         self._expected = 0
         self._desync = False
+        self.upgrade = False  # the request wants to become a WebSocket: a 101 is its answer
+        self.early: bytes | None = None  # what came behind such a 101; None: there was none
         self.head: ResponseHead | None = None
         self.body: Body | None = None
         self.error: BaseException | None = None
@@ -168,6 +172,9 @@ class Call:
 
     def receive(self, data: bytes) -> None:
         self._active_at = self._loop.time()
+        if self.early is not None:
+            self.early += data
+            return
         try:
             if self.body is None:
                 self._attempt.responded = True
@@ -194,6 +201,9 @@ class Call:
             start = 0
             if head.status >= 200:
                 break
+            if head.status == 101 and self.upgrade:
+                self._switch(head, data)
+                return
             self._interims += 1
             if head.status == 101 or self._interims > _MAX_INTERIM:
                 raise Malformed("unexpected_interim", 502)
@@ -215,6 +225,22 @@ class Call:
             self._announce()
         else:
             self._gather = self._loop.call_later(connection.gather_s, self._announce)
+
+    def _switch(self, head: ResponseHead, data: bytes) -> None:
+        """The API speaks another protocol from here on: what comes is kept for whoever takes the connection over."""
+        self._connection.pause_reading()
+        self.early = data
+        self.head = head
+        self.body = Body(self._loop, 0, self._connection.pause_reading, self._connection.resume_reading)
+        self.body.complete = True
+        self._stop()
+        self._announce()
+
+    def take_over(self) -> tuple[asyncio.Transport, bytes]:
+        """The connection of a 101, reading paused, and what came behind its head. Nobody else uses it any more."""
+        transport = self._connection.transport
+        self._connection.forget()
+        return transport, self.early or b""
 
     def _feed(self, body: Body, data: bytes) -> None:
         decoder = self._decoder

@@ -27,6 +27,7 @@ from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
 from proxy.data.server import BadRequest, Exchange
 from proxy.data.upstream import Pool
+from proxy.data.websocket import WebSocketPassage
 from proxy.state.gate import Gate
 
 log = structlog.get_logger()
@@ -76,7 +77,13 @@ class Page:
             return
         charge = Charge(self.gate, rules, call, ticket)
         tunnel = call.outbound.scheme == "connect"
-        passage = Crossing(exchange, charge) if tunnel else Passage(self.pool, exchange, rules, charge)
+        passage: Crossing | WebSocketPassage | Passage
+        if tunnel:
+            passage = Crossing(exchange, charge)
+        elif call.outbound.websocket:
+            passage = WebSocketPassage(self.pool, exchange, rules, charge)
+        else:
+            passage = Passage(self.pool, exchange, rules, charge)
         try:
             failure = await passage.run()  # 502 504
             if failure is not None:

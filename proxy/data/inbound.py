@@ -32,6 +32,7 @@ from proxy.core.model import (
     Speaks,
 )
 from proxy.core.text import say
+from proxy.core.websocket import handshake_problem
 from proxy.data.server import Exchange
 
 # A body is read whole before admission only where a rule looks into it, and only up to this size; what is larger
@@ -107,8 +108,9 @@ async def read(
     if exchange.method == "TRACE":
         # TRACE would send the injected credentials back to the client (RFC 9110 §9.3.8).
         return _bad(rules, "trace")
-    if wants_websocket(exchange.headers):
-        return _bad(rules, "websocket", status=501)
+    websocket = wants_websocket(exchange.headers)
+    if websocket and handshake_problem(exchange.method, exchange.minor, exchange.headers):
+        return _bad(rules, "websocket")
     headers = tuple([(_NAME_TEXT[name], value.decode(HEADER_ENCODING)) for name, value in exchange.headers])
     forward = target.authority is not None or inside is not None
     path, _, query = target.path.partition("?")
@@ -149,7 +151,7 @@ async def read(
             size = len(body)
     coding = _header(headers, "content-encoding") if body else None
     text = body if body is None or coding is None else _readable(body, coding)
-    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, text, size)
+    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, text, size, websocket)
 
     if api is None:
         if rules.unknown is not Policy.OBSERVE:
@@ -163,6 +165,8 @@ async def read(
     if rule_found is None:
         if scheme == "connect":
             return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
+        if websocket and rules.unknown is not Policy.OBSERVE:
+            return _no_rule(speaks, text="no_websocket_rule", target=_shown(scheme, host, port, path))
         if rules.unknown is not Policy.OBSERVE:
             shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
             return _no_rule(speaks, method=exchange.method, target=shown)
@@ -241,6 +245,7 @@ def _observed(name: str, port: int, scheme: str, currency: str) -> tuple[Api, Ru
         where="-",
         needs_body=False,
         needs_response=False,
+        for_websockets=True,
     )
     api = Api(
         name=name,

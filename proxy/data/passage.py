@@ -20,6 +20,7 @@ from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Trust, Usage
 from proxy.core.text import say
 from proxy.core.truncate import truncation
 from proxy.data.charge import Charge
+from proxy.data.inbound import Call
 from proxy.data.server import Exchange
 from proxy.data.upstream import Attempt, Origin, Pool, UpstreamAnswer, UpstreamError, UpstreamTimeout
 
@@ -104,30 +105,13 @@ class Passage:
     async def _send(self) -> UpstreamAnswer:
         call, exchange = self._charge.call, self._exchange
         api, outbound = call.api, call.outbound
-        if call.forward:
-            origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named, api.trust)
-            path = outbound.path
-        else:
-            origin, host = _origin(api.scheme, api.host, api.port, True, api.trust)
-            path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
-        if outbound.query or exchange.target.endswith("?"):
-            path = f"{path}?{outbound.query}"
         body: bytes | AsyncIterator[bytes]
         length: int | None
         if call.payload is not None:
             body, length = call.payload, len(call.payload)
         else:
             body, length = exchange.body.chunks(), exchange.body.length
-        head = headers.request_head(
-            outbound.method,
-            path,
-            headers.max_forwards(outbound.method, exchange.headers)[1],
-            host=host,
-            length=length,
-            minor=exchange.minor,
-            drop=_dropped(call.key_header, call.rule.on_exhausted is OnExhausted.TRUNCATE),
-            credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
-        )
+        origin, head = request_to(exchange, call, length)
         return await self._pool.exchange(
             origin,
             outbound.method,
@@ -218,6 +202,31 @@ class Passage:
         if left is not None:
             fields.append((b"X-Spendgate-Budget-Remaining", left.encode()))
         return fields
+
+
+def request_to(exchange: Exchange, call: Call, length: int | None, websocket: bool = False) -> tuple[Origin, bytes]:
+    """Where a call goes, and its whole head. length: of the body, None for chunked."""
+    api, outbound = call.api, call.outbound
+    if call.forward:
+        origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named, api.trust)
+        path = outbound.path
+    else:
+        origin, host = _origin(api.scheme, api.host, api.port, True, api.trust)
+        path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
+    if outbound.query or exchange.target.endswith("?"):
+        path = f"{path}?{outbound.query}"
+    head = headers.request_head(
+        outbound.method,
+        path,
+        headers.max_forwards(outbound.method, exchange.headers)[1],
+        host=host,
+        length=length,
+        minor=exchange.minor,
+        drop=_dropped(call.key_header, call.rule.on_exhausted is OnExhausted.TRUNCATE),
+        credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
+        websocket=websocket,
+    )
+    return origin, head
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.data.dial import dial
 
@@ -25,6 +26,16 @@ CHECK_S = 10.0
 
 MayGoOn = Callable[[int, int, float], Awaitable[bool]]
 """(bytes up, bytes down, seconds so far) -> whether the tunnel may go on. Up is towards the API."""
+
+
+class Farewell(Protocol):
+    """What a protocol inside a tunnel says when the tunnel is ended from here."""
+
+    async def stop(self, reason: str) -> None:
+        """There is a moment's time: "stopped" or "idle"."""
+
+    def cut(self) -> None:
+        """There is none: the connections close when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class _Side(asyncio.Protocol):
         self.ended = False  # its sender is done
         self.lost = False
         self.early: list[bytes] = []  # received before the two sides were joined
+        self.passing: Callable[[bytes], bytes] | None = None  # sees what is received, says what of it goes on
         self._held = 0  # reasons why it is not read: 1 other side is slow, 2 waiting for may_go_on, 4 not joined yet
         self.name = ""
 
@@ -65,8 +77,9 @@ class _Side(asyncio.Protocol):
             self.early.append(data)
             return
         self.received += len(data)
-        if not self.other.lost:
-            self.other.transport.write(data)
+        goes_on = data if self.passing is None else self.passing(data)
+        if goes_on and not self.other.lost:
+            self.other.transport.write(goes_on)
         tunnel.moved(len(data))
 
     def eof_received(self) -> bool:
@@ -121,6 +134,36 @@ class Tunnel:
         self._check_bytes = CHECK_BYTES
         self._check: asyncio.Event = asyncio.Event()
         self._ended: asyncio.Future[str] = self._loop.create_future()
+        self._farewell: Farewell | None = None
+
+    def look(self, up: Callable[[bytes], bytes], down: Callable[[bytes], bytes], farewell: Farewell) -> None:
+        """Have somebody see what passes, each way, and say what of it goes on; and say good-bye where the tunnel is
+        ended from here: stopped, idle, or cancelled."""
+        self._client.passing, self._upstream.passing = up, down
+        self._farewell = farewell
+
+    def ask(self) -> None:
+        """Ask `may_go_on` before anything else moves."""
+        self._unchecked = max(self._unchecked, self._check_bytes)
+        self._client.hold(2)
+        self._upstream.hold(2)
+        self._check.set()
+
+    def write(self, to_client: bytes, to_upstream: bytes) -> None:
+        for side, data in ((self._client, to_client), (self._upstream, to_upstream)):
+            if data and not side.lost and not side.transport.is_closing():
+                side.transport.write(data)
+
+    async def linger(self, done: Callable[[], bool], seconds: float) -> None:
+        """Let both sides go on, until `done` or the client is gone, but not longer than so many seconds."""
+        until = self._loop.time() + seconds
+        self._client.release(2)
+        self._upstream.release(2)
+        while not done() and not self._client.lost and not self._client.ended and self._loop.time() < until:
+            self._check.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._check.wait()
 
     async def run(
         self,
@@ -167,11 +210,13 @@ class Tunnel:
 
     def close(self) -> None:
         """Close both connections; what is already written to a side that still listens is delivered first."""
+        if self._farewell is not None and not self._ended.done():
+            self._farewell.cut()
         for side in (self._client, self._upstream):
             side.tunnel = None
             transport: asyncio.Transport | None = getattr(side, "transport", None)
             if transport is not None and not side.lost:
-                if self._ended.done() and self._ended.result() != "stopped":
+                if self._farewell is not None or (self._ended.done() and self._ended.result() != "stopped"):
                     transport.close()
                 else:
                     transport.abort()
@@ -179,6 +224,9 @@ class Tunnel:
     def moved(self, size: int) -> None:
         self._moved_at = self._loop.time()
         self._unchecked += size
+        if self._ended.done():
+            self._check.set()
+            return
         if self._may_go_on is not None and self._unchecked >= self._check_bytes:
             self._client.hold(2)
             self._upstream.hold(2)
@@ -187,7 +235,7 @@ class Tunnel:
     def end(self, reason: str) -> None:
         if not self._ended.done():
             self._ended.set_result(reason)
-            self._check.set()
+        self._check.set()
 
     def _result(self, reason: str) -> TunnelEnd:
         seconds = self._loop.time() - self._started_at
@@ -207,7 +255,7 @@ class Tunnel:
                 break
             now = self._loop.time()
             if now - self._moved_at >= idle_timeout_s:
-                return self._stop("idle")
+                return await self._stop("idle")
             full = self._unchecked >= self._check_bytes
             if self._may_go_on is not None and (full or now >= next_check):
                 self._client.hold(2)
@@ -217,18 +265,30 @@ class Tunnel:
                     self._client.received, self._upstream.received, self._loop.time() - self._started_at
                 )
                 if not allowed:
-                    return self._stop("stopped")
+                    return await self._stop("stopped")
                 self._client.release(2)
                 self._upstream.release(2)
             if full or now >= next_check:
                 next_check = self._loop.time() + check_s
         return self._ended.result()
 
-    def _stop(self, reason: str) -> str:
+    async def _stop(self, reason: str) -> str:
         if self._ended.done():
             return self._ended.result()
         self._ended.set_result(reason)
+        if self._farewell is not None:
+            await self._farewell.stop(reason)
         return reason
+
+
+async def adopt(transport: asyncio.Transport, early: bytes = b"") -> Tunnel:
+    """A tunnel whose far side is a connection that somebody else has opened. early: what it has already received."""
+    side = _Side()
+    side.connection_made(transport)
+    transport.set_protocol(side)
+    if early:
+        side.early.append(early)
+    return Tunnel(side)
 
 
 async def open_tunnel(host: str, port: int, *, timeout_s: float = 10.0, allow_private: bool = True) -> Tunnel:

@@ -108,6 +108,10 @@ class UpstreamAnswer:
             self.close()
             raise
 
+    def take_over(self) -> tuple[asyncio.Transport, bytes]:
+        """The raw connection of a 101 (reading paused), and the bytes that came behind its head."""
+        return self._call.take_over()
+
     def close(self) -> None:
         """Give the exchange up; at once, unless it was complete. May be called twice."""
         self._call.cut()
@@ -263,6 +267,7 @@ class Pool:
         read_timeout_s: float = 300.0,
         total_timeout_s: float | None = None,
         attempt: Attempt | None = None,
+        upgrade: bool = False,
     ) -> UpstreamAnswer:
         """Send one request, give back its answer as soon as its head is here.
 
@@ -271,7 +276,8 @@ class Pool:
         answer may already arrive; what the stream raises is raised here, or by the answer's body.
         read_timeout_s: longest silence of the API. total_timeout_s: from now to the answer's last byte.
 
-        Interim answers (1xx) are skipped. Cancelling the waiting task closes the connection at once.
+        Interim answers (1xx) are skipped. upgrade: the request wants to become a WebSocket; an answer of status 101 is
+        then to be taken over. Cancelling the waiting task closes the connection at once.
         Raises UpstreamUnreachable, UpstreamTimeout, UpstreamBroken; each says whether anything was `sent`.
         """
         loop = asyncio.get_running_loop()
@@ -284,6 +290,7 @@ class Pool:
             if connection is None:
                 connection = await self._connect(origin, min(connect_timeout_s, total_deadline - loop.time()), attempt)
             call = connection.begin(method, attempt, read_timeout_s, total_deadline)
+            call.upgrade = upgrade
             try:
                 if isinstance(body, bytes):
                     call.send(head, body)

@@ -111,3 +111,16 @@ def test_a_rule_for_tunnels_after_one_that_cannot_price_them() -> None:
 
 def test_prices_do_not_matter() -> None:
     assert lost(({"path": "/x"}, {"free": True}), ({"path": "/x"}, PAID)) == ["apis[0].prices[1]"]
+
+
+def test_a_price_for_calls_hides_none_for_websockets() -> None:
+    later = {"per_message": "{up: 1}", "per_connection": "1", "catalog": "openai"}
+    for kind, price in later.items():
+        text = (
+            "version: 1\ncurrency: KRW\nfx: {USD: 1390}\napis:\n  - name: x\n    upstream: https://x.example.com\n"
+            "    prices:\n      - {match: {path: /a}, per_request: 1}\n"
+            f"      - {{match: {{path: /a}}, {kind}: {price}}}\n"
+        )
+        assert rules_file.load_text(text).mistakes == ()
+    hidden = text.replace("per_request: 1", "per_kb: {up: 1}").replace("catalog: openai", "per_second: 1")
+    assert [mistake.path for mistake in rules_file.load_text(hidden).mistakes] == ["apis[0].prices[1]"]

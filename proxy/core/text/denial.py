@@ -79,6 +79,12 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{target}(으)로 가는 터널은 호출 내용이 보이지 않아 가격을 매길 수 없습니다. 기본 URL http://<proxy>/{mount} 을(를) "
         "쓰거나, CONNECT 메서드에 맞는 per_connection 또는 per_kb 규칙을 추가해 주세요.",
     },
+    "denial.no_websocket_rule": {
+        "en": "No rule in rules.yaml prices a WebSocket to {target}, so it was not opened. Add one with per_connection, "
+        "per_message, per_minute, per_kb, tokens or catalog.",
+        "ko": "rules.yaml에 {target}(으)로 가는 WebSocket의 가격 규칙이 없어 열지 않았습니다. per_connection, per_message, "
+        "per_minute, per_kb, tokens, catalog 가운데 하나로 규칙을 추가해 주세요.",
+    },
     "denial.private_destination": {
         "en": "{target} is an address of the private network and no rule names it, so the call was not made.",
         "ko": "{target}은(는) 사설망 주소이고 이를 지정한 규칙이 없어 호출하지 않았습니다.",

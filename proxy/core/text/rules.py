@@ -667,6 +667,11 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "The test on {place} “{name}” does not hold.",
         "ko": "{place} ‘{name}’ 검사를 통과하지 못했습니다.",
     },
+    "match.websocket": {
+        "en": "Its price is not meant for a WebSocket, through which any number of calls may pass.",
+        "ko": "호출이 몇 번이든 지나갈 수 있는 WebSocket에 맞는 가격이 아닙니다.",
+    },
+    "match.no_websocket": {"en": "It is meant for WebSockets alone.", "ko": "WebSocket만을 위한 규칙입니다."},
     "match.tunnel": {
         "en": "Of a tunnel only host and port are seen: a rule for it looks at nothing else, and names the method CONNECT or "
         "has per_connection or per_kb.",

@@ -52,8 +52,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "경로에 서버마다 다르게 해석되는 점(.) 구간이 있습니다.",
     },
     "wire.websocket": {
-        "en": "WebSocket connections are not supported in this version.",
-        "ko": "이 버전은 WebSocket 연결을 지원하지 않습니다.",
+        "en": "The request wants to become a WebSocket, but is not a handshake of version 13 (GET, HTTP/1.1, one key).",
+        "ko": "WebSocket으로 바꾸려는 요청이지만 버전 13의 핸드셰이크(GET, HTTP/1.1, 키 하나)가 아닙니다.",
     },
     "wire.bad_header": {
         "en": "A header line is not a valid name and value.",
