@@ -1,0 +1,125 @@
+"""A period's end from its days so far: what is known, what the models expect of the rest, and how sure that is.
+
+The one door of the package. Decides what is known already (days past, costs that are certain), what is forecast (the
+days left), and the bounds: nothing falls below what has been spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+
+from proxy.control.forecast import models
+from proxy.control.forecast.ensemble import blend, look_back, weights
+from proxy.control.forecast.interval import half_widths
+from proxy.control.forecast.models import NAMES, Task
+from proxy.control.forecast.series import DailySeries, Values
+from proxy.control.forecast.shift import idle_days, levelled
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Everything in the unit of the series. month_end: of the whole period, spent part and certain costs included.
+
+    models: the period's end by each single model that could answer, "ensemble" (= month_end) and "daily_average" among
+    them. basis: "known" (no day is left), "none" (nothing was ever spent), "stopped" (nothing for longer than
+    ever before), "short" (under three weeks of history), "history", or "year" (a year and more: last year's same days
+    are asked too).
+    """
+
+    month_end: float
+    interval80: Interval
+    interval95: Interval
+    models: Mapping[str, float]
+    basis: str
+    spent: float = 0.0  # of the period, up to and with `as_of`
+    days_left: int = 0
+    daily: tuple[float, ...] = ()  # expected of each day left, certain costs not included
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def project(
+    series: DailySeries,
+    as_of: date,
+    period_end: date,
+    *,
+    period_start: date | None = None,
+    spent: float | None = None,
+    certain: float = 0.0,
+    day_factors: Mapping[date, float] | None = None,
+) -> Projection:
+    """The total of the period from `period_start` (default: the first of the month of `period_end`) to `period_end`.
+
+    `as_of` is the last whole day known; days missing from the series count as 0. spent: the period's spend so far
+    where it is known better than by the series (a day that has begun, costs booked outside). certain: what will be
+    added whatever happens (rent), never part of the interval's width. day_factors: what a day ahead is worth against
+    an ordinary one (special.py), such as 0.4 for a holiday. Raises ValueError: the series begins after `as_of`.
+    """
+    start = period_start or period_end.replace(day=1)
+    series = series.until(as_of)
+    known = series.between(start, min(as_of, period_end)) if spent is None else spent
+    first_left = max(as_of + timedelta(days=1), start)
+    skipped = (first_left - as_of).days - 1  # days before the period begins: forecast, not counted
+    left = max(0, (period_end - first_left).days + 1)
+    base = known + certain
+    if left == 0:
+        return _flat(base, "known", known, 0)
+    values, weekday = series.array()
+    if not values.any():
+        return _flat(base, "none", known, left)
+    idle = idle_days(values)
+    values, weekday, settled = levelled(values, weekday)
+    task = Task(values, weekday, skipped + left)
+    scale = np.ones(task.days)
+    for index in range(task.days):
+        scale[index] = (day_factors or {}).get(as_of + timedelta(days=index + 1), 1.0)
+    scale[:skipped] = 0.0
+    paths = models.paths(task) * scale
+    past = look_back(values, weekday, task.days)
+    weight = weights(past, ~np.isnan(paths[:, 0]), len(values))
+    daily = np.maximum(blend(paths.T, weight), 0)[skipped:]
+    rest = float(daily.sum())
+    widths = half_widths(past, weight, task, settled)
+    if idle:
+        return _stopped(base, known, left, values, idle)
+    answers = {name: base + float(path.sum()) for name, path in zip(NAMES, paths, strict=True) if path[0] == path[0]}
+    ran = max(1, (as_of - start).days + 1)
+    answers["naive"] = base + float(values[-1] * scale.sum())
+    answers["daily_average"] = base + known / ran * left if as_of >= start else base
+    answers["ensemble"] = base + rest
+    return Projection(
+        base + rest,
+        _around(base, rest, widths[0.80]),
+        _around(base, rest, widths[0.95]),
+        answers,
+        "short" if len(values) < 21 else "year" if len(values) >= models.YEAR + models.LEVEL_DAYS else "history",
+        known,
+        left,
+        tuple(float(value) for value in daily),
+        {name: float(share) for name, share in zip(NAMES, weight, strict=True) if share > 0},
+    )
+
+
+def _around(base: float, rest: float, half: float) -> Interval:
+    # A hair lower: sums of the same days in another order must not fall outside.
+    return float((base + max(0.0, rest - half)) * (1 - 1e-9)), float((base + rest + half) * (1 + 1e-9))
+
+
+def _stopped(base: float, spent: float, left: int, values: Values, idle: int) -> Projection:
+    """Nothing is expected; the interval's upper end is what it would cost if it began again (Laplace's rule)."""
+    lived = values[: len(values) - idle][-28:]
+    again = float(lived.mean()) * left / (idle + 2) if len(lived) else 0.0
+    low = _around(base, 0.0, 0.0)[0]
+    answers = {"ensemble": base, "naive": base}
+    return Projection(
+        base, (low, base + again), (low, base + 3 * again), answers, "stopped", spent, left, (0.0,) * left
+    )
+
+
+def _flat(total: float, basis: str, spent: float, left: int) -> Projection:
+    return Projection(total, (total, total), (total, total), {"ensemble": total}, basis, spent, left, (0.0,) * left)

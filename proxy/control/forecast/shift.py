@@ -1,0 +1,75 @@
+"""Has the level changed for good a few days ago? Then the days before it are worth something else, or nothing.
+
+A new customer, a new model, a service that was switched off: the models would need weeks to believe it. A step is
+believed when it lasts some days, is large, and stands far outside the scatter on both sides of it. The days before it
+are brought to the new level, so that weekdays and last year keep their shape. A stop is a run of zeros longer than any
+before it: nothing is expected until something is spent again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proxy.control.forecast.profile import SMALLEST_FACTOR, weekday_factors
+from proxy.control.forecast.series import Values
+
+SHORTEST, LONGEST = 4, 35  # days since the step
+BEFORE_DAYS = 42
+SMALLEST_STEP = 0.47  # of the logarithm: by 1.6
+SMALLEST_GAP = 3.0  # the step in scatters
+STOP_DAYS = 4
+LOOKED_AT_DAYS = 120
+
+
+def idle_days(values: Values) -> int:
+    """How many zeros the history ends with when that is a stop, else 0."""
+    spent = np.flatnonzero(values[-LOOKED_AT_DAYS:])
+    if not len(spent):
+        return len(values)
+    run = min(len(values), LOOKED_AT_DAYS) - 1 - int(spent[-1])
+    longest = int(np.diff(spent).max() - 1) if len(spent) > 1 else 0
+    return run if run >= max(STOP_DAYS, longest + 2) else 0
+
+
+def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
+    """The history at today's level, the weekday of its first day, and for how many days the level has held.
+
+    A past of next to nothing is left out.
+    """
+    n = len(values)
+    if n < SHORTEST + 7:
+        return values, weekday, n
+    days = np.asarray((np.arange(n) + weekday) % 7, dtype=np.float64)
+    factors = weekday_factors(values, days)
+    even = (values / np.maximum(factors[days.astype(int)], SMALLEST_FACTOR))[-(LONGEST + BEFORE_DAYS) :]
+    m = len(even)
+    logs = np.log(even + 0.05 * even.mean() + 1e-300)
+    best, at = 0.0, 0
+    for since in range(SHORTEST, min(LONGEST, m - 7) + 1):
+        after, before = logs[m - since :], logs[max(0, m - since - BEFORE_DAYS) : m - since]
+        step = abs(after.mean() - before.mean())
+        spread = np.sqrt((after.var() * since + before.var() * len(before)) / (since + len(before))) + 0.02
+        if (
+            step > SMALLEST_STEP
+            and step > SMALLEST_GAP * spread
+            and spread < _along(logs[max(0, m - since - BEFORE_DAYS) :])
+        ):
+            sure = step / (spread * np.sqrt(1 / since + 1 / len(before)))
+            if sure > best:
+                best, at = float(sure), since
+    if not at:
+        return values, weekday, n
+    now, then = even[m - at :].mean(), even[max(0, m - at - BEFORE_DAYS) : m - at].mean()
+    if then < 0.02 * now:
+        return values[n - at :], (weekday + n - at) % 7, at
+    if now < 0.02 * then:
+        return values, weekday, at  # a stop, or nearly: idle_days() judges it
+    moved = values.copy()
+    moved[: n - at] *= now / then
+    return moved, weekday, at
+
+
+def _along(logs: Values) -> float:
+    """What a steady growth would leave unexplained: a step has to do better."""
+    x = np.arange(len(logs)) - (len(logs) - 1) / 2
+    return float(np.sqrt(np.mean((logs - logs.mean() - x * (x @ logs) / (x @ x)) ** 2)))
