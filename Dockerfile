@@ -2,7 +2,10 @@
 # the same steps without Docker; a test keeps both working.
 #
 #   docker build -t spendgate .
-#   docker run -p 8080:8080 -p 127.0.0.1:8081:8081 -v spendgate:/data -v ./rules.yaml:/etc/spendgate/rules.yaml:ro spendgate
+#   docker run -p 8080:8080 -v spendgate:/data -v ./rules.yaml:/etc/spendgate/rules.yaml:ro spendgate
+#
+# The admin port serves the container itself alone, as rules.yaml names no admin tokens: `docker exec ... spendgate status`.
+# With tokens there, -e SPENDGATE_ADMIN=0.0.0.0:8081 opens it; without, spendgate refuses to start with such an address.
 #
 # The counters live in /data (embedded store); with -e REDIS_URL=redis://... they live there and /data is not needed.
 
@@ -32,7 +35,7 @@ ENV PATH=/opt/spendgate/bin:$PATH \
     SPENDGATE_RULES=/etc/spendgate/rules.yaml \
     SPENDGATE_DATA=/data \
     SPENDGATE_LISTEN=0.0.0.0:8080 \
-    SPENDGATE_ADMIN=0.0.0.0:8081 \
+    SPENDGATE_ADMIN=127.0.0.1:8081 \
     SPENDGATE_LOG_FORMAT=json
 USER 10001:10001
 WORKDIR /data

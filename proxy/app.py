@@ -1,8 +1,8 @@
 """The composition root: builds the planes, starts them in order, stops them in the reverse order.
 
-With one worker everything lives in this process. With more, this process is the supervisor: it owns the embedded store
-and the admin port, starts the workers, starts a dead one again, and passes the stop on. Knows every part and decides
-nothing about requests.
+With one worker the data plane lives in this process. With more, this process is the supervisor: it owns the embedded
+store, starts the workers, starts a dead one again, and passes the stop on. Either way the control plane is one process
+of its own (keeper.py). Knows every part and decides nothing about requests.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any
 
 import structlog
 import uvloop
-from aiohttp import web
 
 from proxy import rules_file
-from proxy.admin import health
+from proxy.admin import auth
+from proxy.admin.health import Readiness
 from proxy.core.model import RuleSet
 from proxy.core.text import say
+from proxy.keeper import Keeper, claim
 from proxy.log import configure
 from proxy.settings import Address, Settings, environ
 from proxy.started import Facts, version
@@ -61,6 +62,9 @@ def run(settings: Settings, show: Show) -> int:
         for mistake in loaded.mistakes:
             print(mistake.render(settings.language), file=sys.stderr)
         print(say("app.rules_refused", settings.language, file=settings.rules), file=sys.stderr)
+        return EXIT_MISTAKES
+    if not auth.safe_to_serve(settings.admin, loaded.rules.admin):
+        print(f"spendgate: {say('app.admin_open', settings.language, address=settings.admin)}", file=sys.stderr)
         return EXIT_MISTAKES
     try:
         return uvloop.run(_serve(settings, loaded.rules, env, show))
@@ -104,35 +108,33 @@ async def _run_alone(
     settings: Settings, rules: RuleSet, env: Mapping[str, str], url: str, store: Embedded | None, show: Show
 ) -> None:
     stop = _stop_event()
+    keeper = _keeper(settings, url)
+    keeper.start()  # its interpreter starts while the worker does
     worker = Worker(settings, url, rules, env, version())
+    keeping: asyncio.Task[None] | None = None
     try:
-        await worker.start()
-    except OSError as problem:
-        raise _address_taken(settings.listen, problem, settings.language) from problem
-    admin = await _admin(
-        settings,
-        lambda: health.Readiness(rules_loaded=True, store_reachable=worker.ready, workers_running=True),
-    )
-    try:
+        try:
+            await worker.start()
+        except OSError as problem:
+            raise _address_taken(settings.listen, problem, settings.language) from problem
+        keeping = asyncio.create_task(keeper.keep(lambda: Readiness(True, worker.ready, True)))
         host, port = worker.listener.addresses[0]
-        await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0], show)
+        await _welcome(settings, rules, url, store, Address(host, port), keeper.address, show)
         await stop.wait()
         log.info("proxy.stopping", in_flight=worker.listener.in_flight)
     finally:
-        await worker.stop()
-        await admin.cleanup()
+        if keeping is not None:
+            await worker.stop()
+            keeping.cancel()
+        await keeper.stop()
         log.info("proxy.stopped")
 
 
-async def _admin(settings: Settings, readiness: Callable[[], health.Readiness]) -> web.AppRunner:
-    runner = web.AppRunner(health.application(readiness), access_log=None)
-    await runner.setup()
+def _keeper(settings: Settings, url: str) -> Keeper:
     try:
-        await web.TCPSite(runner, settings.admin.host, settings.admin.port).start()
+        return Keeper(settings, url, claim(settings.admin))
     except OSError as problem:
-        await runner.cleanup()
         raise _address_taken(settings.admin, problem, settings.language) from problem
-    return runner
 
 
 def _address_taken(address: Address, problem: OSError, language: str) -> CannotStart:
@@ -146,17 +148,17 @@ async def _welcome(
     url: str,
     store: Embedded | None,
     listen: Address,
-    admin: tuple[str, int],
+    admin: Address,
     show: Show,
 ) -> None:
     """Print the start page: where the proxy is, how much is left, what to paste."""
-    log.info("proxy.started", listen=str(listen), admin=f"{admin[0]}:{admin[1]}", digest=rules.digest)
+    log.info("proxy.started", listen=str(listen), admin=str(admin), digest=rules.digest)
     facts = Facts(
         version=version(),
         rules=rules,
         levels=await _levels(settings, rules, url),
         listen=str(listen),
-        admin=f"{admin[0]}:{admin[1]}",
+        admin=str(admin),
         store=str(settings.data) if store is not None else _without_password(url),
         redis_cli=store.cli if store is not None else f"redis-cli -u {_without_password(url)}",
         embedded=store is not None,
@@ -226,22 +228,22 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
             process.start()
             return process
 
+        keeper = _keeper(settings, url)
+        keeper.start()
         probe = Store(url, client_name="spendgate-supervisor")
         await probe.start()
         workers = [start_one() for _ in range(settings.workers)]
         listening = asyncio.Event()
-        admin = await _admin(
-            settings,
-            lambda: health.Readiness(
-                rules_loaded=True,
-                store_reachable=probe.connected,
-                workers_running=listening.is_set() and all(process.is_alive() for process in workers),
-            ),
-        )
+
+        def readiness() -> Readiness:
+            running = listening.is_set() and all(process.is_alive() for process in workers)
+            return Readiness(True, probe.connected, running)
+
+        keeping = asyncio.create_task(keeper.keep(readiness))
         try:
             await _wait_listening(host, port, workers)
             listening.set()
-            await _welcome(settings, rules, url, store, Address(host, port), admin.addresses[0], show)
+            await _welcome(settings, rules, url, store, Address(host, port), keeper.address, show)
             while not stop.is_set():
                 for index, process in enumerate(workers):
                     if not process.is_alive():
@@ -259,7 +261,8 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
                 await asyncio.to_thread(process.join, max(0.1, deadline - time.monotonic()))
                 if process.is_alive():
                     process.kill()
-            await admin.cleanup()
+            keeping.cancel()
+            await keeper.stop()
             await probe.close()
             log.info("proxy.stopped")
 

@@ -194,6 +194,8 @@ _EXAMPLES = {
     "failures": "failures: 50%",
     "window": "window: 60s",
     "open_for": "open_for: 30s",
+    "role": "role: operator",
+    "token_env": "token_env: SPENDGATE_TOKEN_OPS",
 }
 
 
@@ -201,6 +203,8 @@ def _may_be_secret(path: Path) -> bool:
     """Could a value here be a key that was put in the wrong place? It is not repeated then."""
     if "credentials" in path:
         return path[-1] != "header"
+    if path[:2] == ("admin", "tokens"):
+        return path[-1] not in ("name", "role")
     return path[:1] == ("callers",) and (len(path) <= 2 or path[2] in ("key", "key_env"))
 
 

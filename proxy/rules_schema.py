@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from proxy.rules_grammar import Model, key, must
+from proxy.rules_schema_admin import AdminSpec
 from proxy.rules_terms import (
     Clock,
     Day,
@@ -55,24 +57,10 @@ EstimateWord = Annotated[str, choice("worst_case", "learned")]
 ExhaustedWord = Annotated[str, choice("finish", "truncate")]
 
 
-def key(description: str, /, default: Any = None, **more: Any) -> Any:
-    """A key that may be left out; core/rules.py knows what then holds."""
-    return Field(default=default, description=description, **more)
-
-
-def must(description: str, /, **more: Any) -> Any:
-    """A key that must be given."""
-    return Field(description=description, **more)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
 # --- parts that occur in several places ---------------------------------------------------------------------------
 
 
-class CallBounds(_Model):
+class CallBounds(Model):
     """What a call may become at worst, and what happens when its reservation is used up."""
 
     priority: Priority = key("How much these calls matter when money is short: only `essential` passes `restrict`.")
@@ -91,13 +79,13 @@ class CallBounds(_Model):
     charge_on: Statuses = key("Response statuses that are charged: 2xx (default), 200, 200-299, [2xx, 404] or any.")
 
 
-class Timeouts(_Model):
+class Timeouts(Model):
     connect_timeout: Duration = key("How long a connection to the API may take (default 10s).")
     read_timeout: Duration = key("The longest silence while waiting for the API's next byte (default 300s).")
     total_timeout: Duration = key("How long a whole call may take; without it there is no limit.")
 
 
-class Interception(_Model):
+class Interception(Model):
     """How calls inside HTTPS are seen, and whom the API's own certificate must come from."""
 
     intercept: Flag = key(
@@ -114,7 +102,7 @@ class Interception(_Model):
     )
 
 
-class BudgetTerms(_Model):
+class BudgetTerms(Model):
     """A limit on the money spent in a calendar period."""
 
     limit: Amount = must("The most that may be spent in a period, in the budget's currency.")
@@ -126,7 +114,7 @@ class BudgetTerms(_Model):
     stop: Percent = key("From this percent on nothing that costs money passes (default 100).")
 
 
-class AppliesTo(_Model):
+class AppliesTo(Model):
     """What a budget counts. Several keys together must all hold; without any it counts every call."""
 
     api: Name = key("Name of an API.")
@@ -141,7 +129,7 @@ class Budget(BudgetTerms):
     applies_to: AppliesTo = key("Counts only the calls of this API, rule or caller; without it all calls.")
 
 
-class Caller(_Model):
+class Caller(Model):
     """A program with a virtual key: it never holds the real one."""
 
     name: Name = must("Name of the caller, unique in the file.")
@@ -155,7 +143,7 @@ class Caller(_Model):
 # --- what a call must look like -------------------------------------------------------------------------------------
 
 
-class MatchTests(_Model):
+class MatchTests(Model):
     """What a call must look like for the rule to hold. All tests given must hold; without any every call fits."""
 
     method: Annotated[list[Method], Many()] = key("Request method, or a list of them.")
@@ -176,7 +164,7 @@ class MatchTests(_Model):
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 
-class PerUnit(_Model):
+class PerUnit(Model):
     """A price for each of something that an expression counts."""
 
     price: Amount = key("Price of one unit. Left out where `tiers` give the price.")
@@ -188,21 +176,21 @@ class PerUnit(_Model):
     max_count: Amount = key("The most units a call can have; needed where the count depends on the response.")
 
 
-class PerKb(_Model):
+class PerKb(Model):
     """Prices by size, per 1024 bytes."""
 
     up: Amount = key("Per KB sent to the API.")
     down: Amount = key("Per KB received from it.")
 
 
-class PerMessage(_Model):
+class PerMessage(Model):
     """Prices of a WebSocket by message, however long; pings, pongs and closes are none."""
 
     up: Amount = key("Per message sent to the API.")
     down: Amount = key("Per message received from it.")
 
 
-class Tokens(_Model):
+class Tokens(Model):
     """Prices of a language model per one million tokens (image: per image)."""
 
     input: Amount = key("Input tokens.")
@@ -215,7 +203,7 @@ class Tokens(_Model):
     audio_output: Amount = key("Audio tokens out (default: as output).")
 
 
-class FreeTier(_Model):
+class FreeTier(Model):
     """Free calls or units at the beginning of each period."""
 
     requests: PositiveNumber = key("So many calls are free.")
@@ -223,14 +211,14 @@ class FreeTier(_Model):
     per: PeriodText = must("The period after which it begins anew: day, month, ...")
 
 
-class TierStep(_Model):
+class TierStep(Model):
     """One step of a tiered price."""
 
     up_to: PositiveNumber = key("The step ends with this unit of the period; the last step has no end.")
     price: Amount = must("Price of one request or unit in this step.")
 
 
-class Tiers(_Model):
+class Tiers(Model):
     """Prices that depend on how much was used in the period."""
 
     mode: Annotated[str, choice("graduated", "volume")] = key(
@@ -243,7 +231,7 @@ class Tiers(_Model):
     steps: list[TierStep] = must("The steps, cheapest quantity first.", min_length=1)
 
 
-class Rounding(_Model):
+class Rounding(Model):
     """Rounds the price of a call."""
 
     to: PositiveNumber = must("To a multiple of this.")
@@ -260,7 +248,7 @@ class _OrText:
         return {"anyOf": [handler(schema), text]}
 
 
-class TimeOfDay(_Model):
+class TimeOfDay(Model):
     """A price that differs at some times of the day."""
 
     days: Annotated[list[Day], Many()] = key("mon to sun, weekdays, weekends (default: every day).")
@@ -301,14 +289,14 @@ class Price(CallBounds):
 # --- the API ---------------------------------------------------------------------------------------------------------
 
 
-class Credentials(_Model):
+class Credentials(Model):
     """A header that the proxy sets; the program's own is dropped."""
 
     header: HeaderName = must("Name of the header.")
     value: SecretText = must("Its value, with environment variables as ${NAME}.")
 
 
-class Breaker(_Model):
+class Breaker(Model):
     """When to stop calling an API that fails."""
 
     failures: Percent = must("Share of failing calls that opens the circuit.")
@@ -342,7 +330,7 @@ class Api(CallBounds, Timeouts, Interception):
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
-class DatedRate(_Model):
+class DatedRate(Model):
     """An exchange rate from a day on."""
 
     since: Date = must("First day, such as 2026-01-01.")
@@ -389,7 +377,7 @@ def _version(value: Any) -> int:
 Later = list[Any]
 
 
-class RulesFile(_Model):
+class RulesFile(Model):
     """Prices, budgets and policies of spendgate."""
 
     version: Annotated[int, Leaf(_version, {"const": 1})] = must("Version of this grammar: 1.")
@@ -402,6 +390,7 @@ class RulesFile(_Model):
     budgets: list[Budget] = key("Limits over calendar periods; every call counts for all that apply to it.")
     callers: list[Caller] = key("Programs with virtual keys.")
     apis: list[Api] = key("The paid APIs.")
+    admin: AdminSpec = key("Who may use the admin port.")
     services: Later = key("Not supported by this version.")
     alerts: Later = key("Not supported by this version.")
     fixed_costs: Later = key("Not supported by this version.")

@@ -1,12 +1,14 @@
 """The admin port's health answers: alive, and ready (rules loaded, store reachable).
 
-Kept apart from the paid traffic's port, so that a probe never meets a budget.
+Kept apart from the paid traffic's port, so that a probe never meets a budget; open to everybody, because they tell
+nothing about money.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -24,7 +26,7 @@ class Readiness:
         return self.rules_loaded and self.store_reachable and self.workers_running
 
 
-def application(readiness: Callable[[], Readiness]) -> web.Application:
+def application(readiness: Callable[[], Readiness], **options: Any) -> web.Application:
     """GET /healthz: 200 while the process lives. GET /readyz: 200 or 503 with the three facts as JSON."""
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -42,7 +44,7 @@ def application(readiness: Callable[[], Readiness]) -> web.Application:
             status=200 if facts.ready else 503,
         )
 
-    app = web.Application()
+    app = web.Application(**options)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app

@@ -1,0 +1,1 @@
+"""The control plane: watches and steers, only by writing into Redis what the admission script reads."""

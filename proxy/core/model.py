@@ -22,6 +22,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
+
 
 class Priority(StrEnum):
     """How much a call matters when the money is short: only ESSENTIAL passes the restrict threshold."""
@@ -401,6 +403,7 @@ class RuleSet:
     apis: tuple[Api, ...]
     source: str  # file name for messages
     digest: str  # sha256 of the text, first 12 hex digits
+    admin: Admin = ADMIN_OF_NOBODY
 
 
 # --- money of one call --------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from proxy.core.model import (
     RuleSet,
     Speaks,
 )
+from proxy.core.rules_admin import compile_admin
 from proxy.core.rules_checks import (
     Path,
     Plain,
@@ -148,6 +149,7 @@ class _Compiler:
             apis=apis,
             source=self.source,
             digest=digest,
+            admin=compile_admin(document["admin"], self.variable, self.problems),
         )
 
     def exchange_rates(self) -> tuple[FxRate, ...]:

@@ -19,6 +19,8 @@ LEARNED_KEPT_S = 40 * DAY_S
 IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
+LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
+AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
 
 # Pattern -> Redis type. docs/redis.md must list exactly these.
 PATTERNS: dict[str, str] = {
@@ -35,13 +37,14 @@ PATTERNS: dict[str, str] = {
     "day:<day>:callers": "zset",
     "learned:<rule>:<model>": "list",
     "proxy:<host>:<pid>": "hash",
+    "leader": "hash",
 }
 
 
 class Keys:
     """Names of one tenant's keys. Labels are those of core/windows.py."""
 
-    __slots__ = ("leases", "prefix", "reservations", "switches", "thresholds")
+    __slots__ = ("audit", "audit_head", "leader", "leases", "prefix", "reservations", "switches", "thresholds")
 
     def __init__(self, tenant: str = "main") -> None:
         self.prefix = f"spendgate:{{{tenant}}}:"
@@ -49,6 +52,9 @@ class Keys:
         self.leases = f"{self.prefix}leases"
         self.switches = f"{self.prefix}switches"
         self.thresholds = f"{self.prefix}thresholds"
+        self.leader = f"{self.prefix}leader"
+        self.audit = f"{self.prefix}audit"
+        self.audit_head = f"{self.prefix}audit:head"
 
     def budget(self, name: str, period: str) -> str:
         return f"{self.prefix}budget:{name}:{period}"

@@ -10,6 +10,7 @@ from proxy import rules_file
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 ENV = {"KEY_A": "hidden-a", "KEY_B": "hidden-b", "EMPTY_KEY": "", "BROKEN_KEY": "hidden\nline"}
+ENV |= {"TOKEN_A": "hidden-token-of-a-person", "TOKEN_B": "hidden-token-of-another"}
 
 
 def _expected(text: str, mark: str) -> list[str]:

@@ -13,8 +13,10 @@ import pytest
 
 from proxy.core.model import Admitted, Reason
 from proxy.core.windows import local_day, local_month
+from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
 from proxy.state.keys import PATTERNS, Keys
+from proxy.state.leader import Election
 from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.store import Store
 from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
@@ -50,6 +52,7 @@ EXPECTED = {
     "SISMEMBER": ["1"],
     "LRANGE": [str(won("1300.5"))],
     "proxy:*": ["spendgate:{main}:proxy:"],
+    "HMGET 'KEY:leader": ["host:1", "1"],
     "TTL": ["3"],
     "DEL": ["1"],
     "UNLINK": ["1"],
@@ -80,6 +83,8 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     texts = ("host", "version", "started_at", "listen", "admin", "rules_file", "rules_digest", "rules_loaded_at")
     info = ProxyInfo(**dict.fromkeys(texts, "x"), rules_errors="", pid=1, pending_settlements=0, calls_in_flight=1)  # type: ignore[arg-type]
     await publish(store, keys, info)
+    async with Client(server.url) as client:
+        assert (await Election(client, keys, "one", "host:1").ask()).leads
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
     await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
     (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")

@@ -14,4 +14,10 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "주소 {address}을(를) 사용할 수 없습니다: {reason}. --listen 또는 --admin으로 다른 주소를 고르거나, 이 주소를 쓰는 "
         "프로그램을 중지해 주세요.",
     },
+    "app.admin_open": {
+        "en": "The admin address {address} can be reached from other machines, but rules.yaml names no admin tokens, so "
+        "anybody there could stop your calls or raise your budget. Declare tokens under “admin”, or use --admin 127.0.0.1:8081.",
+        "ko": "관리 주소 {address}은(는) 다른 컴퓨터에서도 접속할 수 있는데 rules.yaml에 관리 토큰이 없습니다. 이대로라면 누구나 "
+        "호출을 멈추거나 예산을 늘릴 수 있습니다. ‘admin’에 토큰을 선언하거나 --admin 127.0.0.1:8081을 쓰세요.",
+    },
 }

@@ -633,6 +633,28 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Declare them under “callers”, or remove the key.",
         "ko": "‘callers’에 선언하거나 이 키를 지우세요.",
     },
+    # --- the admin port ---
+    "rules.twice_token": {
+        "en": "The token “{got}” is declared twice.",
+        "ko": "토큰 ‘{got}’이(가) 두 번 선언되었습니다.",
+    },
+    "rules.token_short": {
+        "en": "The token in {name} has fewer than {least} characters.",
+        "ko": "{name}에 든 토큰이 {least}자보다 짧습니다.",
+    },
+    "rules.token_characters": {
+        "en": "The token in {name} contains a blank or a character outside ASCII.",
+        "ko": "{name}에 든 토큰에 공백이나 ASCII가 아닌 문자가 있습니다.",
+    },
+    "rules.hint.token_form": {
+        "en": "Make one with: openssl rand -hex 32.",
+        "ko": "openssl rand -hex 32로 만들 수 있습니다.",
+    },
+    "rules.same_token": {
+        "en": "“{got}” and “{other}” have the same token.",
+        "ko": "‘{got}’와(과) ‘{other}’의 토큰이 같습니다.",
+    },
+    "rules.hint.give_other_token": {"en": "Give each its own.", "ko": "서로 다른 토큰을 주세요."},
     # --- not in this version ---
     "rules.needs_journal": {
         "en": "The policy “{got}” needs the journal, which this version does not have yet.",

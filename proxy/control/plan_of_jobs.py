@@ -1,0 +1,7 @@
+"""Everything that the leader does again and again: one line each."""
+
+from __future__ import annotations
+
+from proxy.control.jobs import Job
+
+JOBS: list[Job] = []
