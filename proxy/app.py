@@ -117,7 +117,7 @@ async def _run_alone(
             await worker.start()
         except OSError as problem:
             raise _address_taken(settings.listen, problem, settings.language) from problem
-        keeping = asyncio.create_task(keeper.keep(lambda: Readiness(True, worker.ready, True)))
+        keeping = _keep(keeper, worker.store, lambda: True)
         host, port = worker.listener.addresses[0]
         await _welcome(settings, rules, url, store, Address(host, port), keeper.address, show)
         await stop.wait()
@@ -128,6 +128,16 @@ async def _run_alone(
             keeping.cancel()
         await keeper.stop()
         log.info("proxy.stopped")
+
+
+def _keep(keeper: Keeper, store: Store, running: Callable[[], bool]) -> asyncio.Task[None]:
+    """Keep the control process, and let it know how the proxy is: a store that is back, at once."""
+
+    def readiness() -> Readiness:
+        return Readiness(rules_loaded=True, store_reachable=store.connected, workers_running=running())
+
+    store.on_connected.append(lambda: keeper.tell(readiness()))
+    return asyncio.create_task(keeper.keep(readiness), name="keep-control")
 
 
 def _keeper(settings: Settings, url: str) -> Keeper:
@@ -235,11 +245,10 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
         workers = [start_one() for _ in range(settings.workers)]
         listening = asyncio.Event()
 
-        def readiness() -> Readiness:
-            running = listening.is_set() and all(process.is_alive() for process in workers)
-            return Readiness(True, probe.connected, running)
+        def running() -> bool:
+            return listening.is_set() and all(process.is_alive() for process in workers)
 
-        keeping = asyncio.create_task(keeper.keep(readiness))
+        keeping = _keep(keeper, probe, running)
         try:
             await _wait_listening(host, port, workers)
             listening.set()

@@ -280,6 +280,7 @@ USUAL = {
     "apis": "apis: [{name: openai, upstream: 'https://api.openai.com', prices: [{per_request: 1}]}]\n",
 }
 ENVIRONMENT = {"OPENAI_API_KEY": "x", "SPENDGATE_KEY_BATCH": "y"}
+ENVIRONMENT |= {f"SPENDGATE_TOKEN_{name}": f"token-of-{name}-for-tests" for name in ("GRAFANA", "ONCALL", "CFO")}
 
 
 def whole(kind: str, text: str) -> str:

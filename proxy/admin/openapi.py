@@ -59,7 +59,7 @@ def document(routes: Sequence[Route], prefix: str, version: str) -> dict[str, An
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token named under `admin` in rules.yaml. Without any, loopback is served as admin.",
+                    "description": "A token named under `admin` in rules.yaml. Without any, loopback is admin.",
                 }
             },
         },

@@ -1,4 +1,4 @@
-"""The admin API's guard and its answers, over real sockets: who gets in, what a refusal looks like, what is described."""
+"""The admin API's guard and its answers, over real sockets: who gets in, what is refused, what is described."""
 
 from __future__ import annotations
 

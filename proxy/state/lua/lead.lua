@@ -1,13 +1,13 @@
 -- lead: become the leader, stay it, or give it up. One holder at a time, by Redis's own clock.
 --
 -- KEYS: 1 leader (hash)
--- ARGV: 1 holder (unique to the process)  2 lease (ms; "0" = give it up)  3 now (Unix ms; "0" = Redis's TIME)
+-- ARGV: 1 holder (unique to the process)  2 lease (ms; 0 = give it up)  3 now (Unix ms; 0 = Redis's TIME)
 --       4 where it runs, for people  5 keep the key for (ms)
 -- Returns {1, fencing token, until (ms)}            this holder leads
 --         {0, fencing token, until (ms), holder}    somebody else does, or nobody after giving up
 -- Invariants: the token grows with every change of holder, and never otherwise.
 
-local now, lease = clock(ARGV[3]), tonumber(ARGV[2])
+local now, lease = clock(tonumber(ARGV[3])), tonumber(ARGV[2])
 local state = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until')
 local holder, token, ends = state[1], tonumber(state[2]) or 0, tonumber(state[3]) or 0
 local mine = holder == ARGV[1]
