@@ -88,28 +88,59 @@ def request_head(
     the same headers are dropped, and with a key among them the client's keys in whatever header. websocket: the
     request wants to become one, and says so to this hop too.
     """
+    before, after = request_frame(
+        method,
+        path,
+        headers,
+        host=host,
+        length=length,
+        minor=minor,
+        drop=drop,
+        credentials=credentials,
+        websocket=websocket,
+    )
+    return before if after is None else b"%b%d%b" % (before, length or 0, after)
+
+
+def request_frame(
+    method: str,
+    path: str,
+    headers: list[Field],
+    *,
+    host: bytes,
+    length: int | None,
+    minor: int,
+    drop: frozenset[bytes],
+    credentials: Sequence[Field],
+    websocket: bool = False,
+) -> tuple[bytes, bytes | None]:
+    """As `request_head`, in two pieces around the digits of the client's own Content-Length.
+
+    (whole head, None) where the client told none. The pieces are the same for every body's length.
+    """
     gone = named_by_connection(headers)
     injected = tuple([name for name, _ in credentials])
     goes_on = _request_goes_on(drop, injected)
     lines = [f"{method} {path} HTTP/1.1".encode("ascii"), b"Host: " + host]
-    told = length is None
+    before: bytes | None = None
     for field in headers:
         name = field[0]
         if goes_on[name]:
             if not gone or name.lower() not in gone:
                 lines.append(_line(field))
         elif length is not None and len(name) == 14 and name.lower() == b"content-length":
-            lines.append(b"%b: %d" % (name, length))
-            told = True
+            before = b"%b\r\n%b: " % (b"\r\n".join(lines), name)
+            lines = [b""]
     lines += map(_line, credentials)
     if length is None:
         lines.append(b"Transfer-Encoding: chunked")
-    elif not told and (length or method in ("POST", "PUT", "PATCH")):
+    elif before is None and (length or method in ("POST", "PUT", "PATCH")):
         lines.append(b"Content-Length: %d" % length)
     if websocket:
         lines += (b"Connection: Upgrade", b"Upgrade: websocket")
     lines += (_line(_VIA[minor]), b"\r\n")
-    return b"\r\n".join(lines)
+    rest = b"\r\n".join(lines)
+    return (rest, None) if before is None else (before, rest)
 
 
 def response_headers(headers: list[Field], *, minor: int = 1) -> list[Field]:

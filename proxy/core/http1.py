@@ -35,7 +35,8 @@ class RequestHead:
     """A request's head, checked.
 
     minor: 0 or 1 of HTTP/1.x. length: Content-Length, 0 when there is no body, None when chunked.
-    host: the one Host header, None where HTTP/1.0 sent none.
+    host: the one Host header, None where HTTP/1.0 sent none. length_at: place of Content-Length in the headers, -1
+    where there is none. key: its bytes without the digits of Content-Length, where it may come again (core/heads.py).
     """
 
     method: str
@@ -46,6 +47,8 @@ class RequestHead:
     length: int | None
     keep_alive: bool
     expects_continue: bool
+    length_at: int = -1
+    key: bytes | None = None
 
 
 class Framing(Enum):
@@ -116,7 +119,8 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
     keep_alive = minor == 1
     closes = False
     expects_continue = lookalike = False
-    for name, value in headers:
+    length_at = -1
+    for place, (name, value) in enumerate(headers):
         key = NOTED[name]
         if not key:
             continue
@@ -130,6 +134,7 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
             if not _DIGITS.fullmatch(value):
                 raise Malformed("bad_length")
             length = int(value)
+            length_at = place
         elif key == b"transfer-encoding":
             if chunked:
                 raise Malformed("several_codings")
@@ -174,6 +179,7 @@ def parse_request(block: bytes, max_fields: int = 128) -> RequestHead:
         None if chunked else (length or 0),
         keep_alive and not closes,
         expects_continue,
+        length_at,
     )
 
 

@@ -43,6 +43,7 @@ class _Index:
     wildcards: list[tuple[str, int | None, Api]] = field(default_factory=list)  # ".example.com", longest first
     upstreams: dict[tuple[str, int], Api] = field(default_factory=dict)
     readers: set[str] = field(default_factory=set)  # names of APIs with a rule that looks into bodies
+    body_matchers: set[str] = field(default_factory=set)  # names of APIs with a rule that body or length decide
     chains: dict[tuple[str, str], tuple[Budget, ...]] = field(default_factory=dict)
 
 
@@ -62,6 +63,8 @@ def _index(rules: RuleSet) -> _Index:
         index.upstreams.setdefault((api.host, api.port), api)
         if any(rule.needs_body for rule in api.rules):
             index.readers.add(api.name)
+        if any(_looks_at_body(rule.match) for rule in api.rules):
+            index.body_matchers.add(api.name)
         for text in api.hosts:
             host, port = split_host(text)
             if host.startswith("*."):
@@ -218,6 +221,15 @@ def match(api: Api, outbound: Outbound, path: str | None = None) -> Rule | None:
                 continue
         return rule
     return None
+
+
+def by_head_alone(rules: RuleSet, api: Api) -> bool:
+    """Whether which rule of the API a call fits can be told from its head, whatever body it has and however long."""
+    return api.name not in _index(rules).body_matchers
+
+
+def _looks_at_body(test: Match) -> bool:
+    return bool(test.json) or any(field.name == "content-length" for field in test.headers)
 
 
 def _unseen_in_tunnel(rule: Rule) -> bool:

@@ -11,6 +11,7 @@ The lines of the sum are not made as values but written down at once, as the led
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from proxy.core import money
 from proxy.core.catalog import CURRENCY, CompiledPrice
 from proxy.core.demand import Demand
-from proxy.core.model import Cost, Price
+from proxy.core.model import Cost, Price, StatusSet
 
 _MILLION = 1_000_000
 _MAX_DIGITS = 40  # of an exchange rate; a quotient that does not end is left to the slow way, which rounds it
@@ -190,18 +191,9 @@ def tariff_of(
 
     rates: from USD to the currencies that are counted; rate, date: of the ledger's currency.
     """
-    plain = (
-        price.currency == CURRENCY
-        and price.per_request is None
-        and not price.per_unit
-        and price.per_kb is None
-        and price.per_second is None
-        and price.per_minute is None
-        and price.per_connection is None
-        and price.per_message is None
-        and not model.tiered
-        and all(unit.base >= 0 for unit in model.units)
-    )
+    # Compared as a whole, so that a part that prices learn later is never overlooked.
+    nothing_else = replace(price, catalog=None, charge_on=StatusSet()) == Price(currency=CURRENCY)
+    plain = nothing_else and not model.tiered and all(unit.base >= 0 for unit in model.units)
     if not plain:
         return None
     try:

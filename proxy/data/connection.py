@@ -26,7 +26,8 @@ from typing import Protocol
 import structlog
 
 from proxy.core.headbuffer import HeadBuffer
-from proxy.core.http1 import ChunkedDecoder, Malformed, RequestHead, parse_request
+from proxy.core.heads import read_head
+from proxy.core.http1 import ChunkedDecoder, Malformed, RequestHead
 from proxy.data.body import Body
 from proxy.data.exchange import BadRequest, Exchange, Handler, OnBadRequest, refusal
 
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
         "_probe",
         "_task",
         "_transport",
+        "_waiter",
         "_write_paused_at",
         "deadline",
         "peer",
@@ -103,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._pending = bytearray()  # pipelined requests: bytes after the one that is being handled
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None  # of the task, between two requests
         self._body: Body | None = None  # while its bytes are still to come
         self._decoder: ChunkedDecoder | None = None
         self._expected = 0  # bytes of a Content-Length body still to come
@@ -184,6 +187,7 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionResetError("client gone"))
         self._listener.connection_closed()
+        self._wake()
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -206,7 +210,7 @@ class Connection(asyncio.Protocol):
                 if not begun and self._head.begun:
                     self.deadline = self._loop.time() + self._listener.limits.head_timeout_s
                 return
-            head = parse_request(whole[0], self._listener.limits.max_headers)
+            head = read_head(whole[0], self._listener.limits.max_headers)
         except Malformed as problem:
             self._refuse(problem, None)
             return
@@ -219,7 +223,7 @@ class Connection(asyncio.Protocol):
         self.deadline = inf
         wanted = self._continue if head.expects_continue else None
         body = Body(self._loop, head.length, self._pause_for_body, self._resume_for_body, wanted)
-        exchange = self._exchange = Exchange(self, head, body)
+        self._exchange = Exchange(self, head, body)
         if head.length == 0:
             body.complete = True
         else:
@@ -237,7 +241,10 @@ class Connection(asyncio.Protocol):
                     return
         if rest:
             self._pending += rest
-        self._task = self._loop.create_task(self._run(exchange))
+        if self._task is None:
+            self._task = self._loop.create_task(self._serve())
+        else:
+            self._wake()
 
     def _feed_body(self, body: Body, data: bytes, first: bool = False) -> bytes:
         """Take body bytes; gives back what belongs to the next request. Raises Malformed only when `first`."""
@@ -313,6 +320,32 @@ class Connection(asyncio.Protocol):
 
     # running a handler
 
+    async def _serve(self) -> None:
+        """Run the handler for one request after the other: making a task for each would cost more than waiting here."""
+        try:
+            while True:
+                exchange = self._exchange
+                if exchange is not None:
+                    await self._run(exchange)
+                    if self._exchange is not None:
+                        await asyncio.sleep(0)  # the next one was here already: others have their turn first
+                elif self._transport is not None:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                else:
+                    break
+        except asyncio.CancelledError:  # before the handler began
+            self._exchange = None
+            self.cut(reset=True)
+        finally:
+            self._task = None
+
+    def _wake(self) -> None:
+        """Let the task look: there is a request, or no connection any more."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
     async def _run(self, exchange: Exchange) -> None:
         try:
             await self._listener.handler(exchange)
@@ -331,7 +364,6 @@ class Connection(asyncio.Protocol):
             log.exception("exchange.failed", method=exchange.method)
             self._give_up(exchange, Malformed("internal_error", 500))
         finally:
-            self._task = None
             self._exchange = None
             if self._probe is not None:
                 self._probe.cancel()
@@ -528,14 +560,20 @@ class Connection(asyncio.Protocol):
 
     def drain_or_cancel(self, cancel: bool) -> None:
         """Shutdown: idle connections close at once; with `cancel` so do those in use."""
-        if self._task is None:
+        if self._exchange is None:
             if not self._lingering:
                 self._close()
-        elif cancel:
+        elif cancel and self._task is not None:
             self._task.cancel()
 
     @property
+    def busy(self) -> bool:
+        """Whether a request is being handled."""
+        return self._exchange is not None
+
+    @property
     def task(self) -> asyncio.Task[None] | None:
+        """Runs the handlers of this connection's requests, from the first one to the connection's end."""
         return self._task
 
 

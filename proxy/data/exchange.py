@@ -75,6 +75,7 @@ class Exchange:
     method, target: as sent. version: (1, 0) or (1, 1). headers: as sent, original case and order.
     host: the Host header, understood; None where HTTP/1.0 sent none. peer: "address:port".
     body: the request body; `Expect: 100-continue` is answered when it is first read. id: free for the handler's use.
+    key: of a head that may come again (core/heads.py); length_at: place of Content-Length in the headers, or -1.
     """
 
     __slots__ = (
@@ -88,6 +89,8 @@ class Exchange:
         "host",
         "id",
         "keep_alive",
+        "key",
+        "length_at",
         "method",
         "minor",
         "started",
@@ -101,6 +104,8 @@ class Exchange:
         self.target = head.target
         self.minor = head.minor
         self.headers = head.headers
+        self.key = head.key
+        self.length_at = head.length_at
         self.host: Authority | None = head.host
         self.body = body
         self.expects_continue = head.expects_continue

@@ -14,7 +14,7 @@ import msgspec
 from proxy.core import authority, decode, match
 from proxy.core.fieldnames import PerName
 from proxy.core.headers import max_forwards, wants_websocket
-from proxy.core.identify import ANONYMOUS, Identified, recognise
+from proxy.core.identify import Identified, recognise
 from proxy.core.model import (
     Api,
     Caller,
@@ -34,6 +34,7 @@ from proxy.core.model import (
 from proxy.core.text import say
 from proxy.core.websocket import handshake_problem
 from proxy.data.server import Exchange
+from proxy.data.upstream import Origin
 
 # A body is read whole before admission only where a rule looks into it, and only up to this size; what is larger
 # streams, is estimated by its size, and matches no rule that asks for a field of it.
@@ -41,6 +42,60 @@ BODY_READ_LIMIT = 20 * 1024 * 1024
 
 HEADER_ENCODING = "latin-1"  # header bytes survive the way to text and back
 _NAME_TEXT = PerName(lambda name: name.decode(HEADER_ENCODING).lower())
+
+
+class Heading:
+    """What the head of a request says under these rules. Kept where the head may come again: nobody may change it.
+
+    rule: where the head alone decides. frame: where the request goes, and its ready head around the body's length; set
+    by whoever forwards the first such call. Nothing may be in it that differs from call to call.
+    """
+
+    __slots__ = (
+        *("api", "forward", "frame", "headers", "host", "length_at", "normal", "path", "port", "query", "reads_body"),
+        *("rule", "scheme", "websocket", "who"),
+    )
+
+    def __init__(
+        self,
+        api: Api | None,
+        scheme: str,
+        host: str,
+        port: int,
+        path: str,
+        query: str,
+        headers: tuple[tuple[str, str], ...],
+        length_at: int,
+        forward: bool,
+        who: Identified,
+        normal: str | None,
+        reads_body: bool,
+        websocket: bool,
+    ) -> None:
+        self.api = api
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.length_at = length_at
+        self.forward = forward
+        self.who = who
+        self.normal = normal
+        self.reads_body = reads_body
+        self.websocket = websocket
+        self.rule: Rule | None = None
+        self.frame: tuple[Origin, bytes, bytes | None] | None = None
+
+    def headers_of(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+        """The headers of this request: those of the head that was kept, with its own length."""
+        at = self.length_at
+        if at < 0:
+            return self.headers
+        length = exchange.headers[at][1].decode(HEADER_ENCODING)
+        name, kept = self.headers[at]
+        return self.headers if kept == length else (*self.headers[:at], (name, length), *self.headers[at + 1 :])
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +110,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     key_header: str | None  # header that carried the caller's virtual key; never forwarded
     observed: bool = False
     named: bool = True  # rules.yaml names its destination; what it does not name must not lead into the private network
+    heading: Heading | None = None  # what its head says, where that was kept
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -102,6 +158,56 @@ async def read(
 
     inside: the intercepted tunnel that it came through. opens: asked for a CONNECT to an intercepted API.
     """
+    heading = _known(rules, exchange) if inside is None else None
+    if heading is None:
+        told = _understand(rules, exchange, inside, opens)
+        if not isinstance(told, Heading):
+            return told
+        heading = told
+        if inside is None:
+            _keep(rules, exchange, heading)
+    api, who, path = heading.api, heading.who, heading.path
+    scheme, host, port, forward = heading.scheme, heading.host, heading.port, heading.forward
+    headers = heading.headers_of(exchange)
+    body: bytes | None = None
+    size = exchange.body.length
+    if size == 0:
+        body = b""
+    elif heading.reads_body:
+        body = await exchange.body.read(BODY_READ_LIMIT)
+        if body is not None:
+            size = len(body)
+    coding = _header(headers, "content-encoding") if body else None
+    text = body if body is None or coding is None else _readable(body, coding)
+    outbound = Outbound(
+        exchange.method, scheme, host, port, path, heading.query, headers, text, size, heading.websocket
+    )
+    if heading.rule is not None and api is not None:
+        return Call(api, heading.rule, who.caller, outbound, body, forward, who.header, heading=heading)
+
+    if api is None:
+        if rules.unknown is not Policy.OBSERVE:
+            return _no_rule(method=exchange.method, target=_shown(scheme, host, port, path))
+        if authority.is_private(host):
+            return _no_rule(text="private_destination", target=host)
+        api, rule = _observed(host, port, scheme, rules.currency)
+        return Call(api, rule, who.caller, outbound, body, True, who.header, observed=True, named=False)
+    rule_found = match.match(api, outbound, heading.normal)
+    if rule_found is None:
+        if scheme == "connect":
+            return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
+        if heading.websocket and rules.unknown is not Policy.OBSERVE:
+            return _no_rule(api.speaks, text="no_websocket_rule", target=_shown(scheme, host, port, path))
+        if rules.unknown is not Policy.OBSERVE:
+            shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
+            return _no_rule(api.speaks, method=exchange.method, target=shown)
+        _, rule_found = _observed(api.name, port, scheme, rules.currency)
+        return Call(api, rule_found, who.caller, outbound, body, forward, who.header, observed=True)
+    return Call(api, rule_found, who.caller, outbound, body, forward, who.header)
+
+
+def _understand(rules: RuleSet, exchange: Exchange, inside: Inside | None, opens: Opens) -> Heading | Opening | Refused:
+    """What the head says: which API is meant, who calls, and whether the body is needed to know more."""
     target = authority.parse_target(exchange.method, exchange.target)
     if isinstance(target, authority.Refusal):
         return _bad(rules, target.code)
@@ -140,39 +246,34 @@ async def read(
     normal = match.normal_path(path) if scheme != "connect" else None
     if normal is None and scheme != "connect" and path != "*":
         return _bad(rules, "dot_segments", speaks)
+    reads_body = api is not None and scheme != "connect" and match.looks_into_bodies(rules, api)
+    at = exchange.length_at
+    return Heading(api, scheme, host, port, path, query, headers, at, forward, who, normal, reads_body, websocket)
 
-    body: bytes | None = None
-    size = exchange.body.length
-    if size == 0:
-        body = b""
-    elif api is not None and scheme != "connect" and match.looks_into_bodies(rules, api):
-        body = await exchange.body.read(BODY_READ_LIMIT)
-        if body is not None:
-            size = len(body)
-    coding = _header(headers, "content-encoding") if body else None
-    text = body if body is None or coding is None else _readable(body, coding)
-    outbound = Outbound(exchange.method, scheme, host, port, path, query, headers, text, size, websocket)
 
-    if api is None:
-        if rules.unknown is not Policy.OBSERVE:
-            return _no_rule(method=exchange.method, target=_shown(scheme, host, port, path))
-        if authority.is_private(host):
-            return _no_rule(text="private_destination", target=host)
-        api, rule = _observed(host, port, scheme, rules.currency)
-        caller = who.caller if isinstance(who, Identified) else ANONYMOUS
-        return Call(api, rule, caller, outbound, body, True, who.header, observed=True, named=False)
-    rule_found = match.match(api, outbound, normal)
-    if rule_found is None:
-        if scheme == "connect":
-            return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
-        if websocket and rules.unknown is not Policy.OBSERVE:
-            return _no_rule(speaks, text="no_websocket_rule", target=_shown(scheme, host, port, path))
-        if rules.unknown is not Policy.OBSERVE:
-            shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
-            return _no_rule(speaks, method=exchange.method, target=shown)
-        _, rule_found = _observed(api.name, port, scheme, rules.currency)
-        return Call(api, rule_found, who.caller, outbound, body, forward, who.header, observed=True)
-    return Call(api, rule_found, who.caller, outbound, body, forward, who.header)
+_HEADINGS_KEPT = 512
+_headings: dict[bytes, tuple[RuleSet, Heading]] = {}
+
+
+def _known(rules: RuleSet, exchange: Exchange) -> Heading | None:
+    kept = _headings.get(exchange.key) if exchange.key is not None else None
+    return kept[1] if kept is not None and kept[0] is rules else None
+
+
+def _keep(rules: RuleSet, exchange: Exchange, heading: Heading) -> None:
+    """Remember a heading whose head may come again, with its rule where no body can change it."""
+    api = heading.api
+    if exchange.key is None or api is None or heading.scheme == "connect" or heading.websocket:
+        return
+    if match.by_head_alone(rules, api):
+        outbound = Outbound(
+            *(exchange.method, heading.scheme, heading.host, heading.port, heading.path, heading.query),
+            heading.headers,
+        )
+        heading.rule = match.match(api, outbound, heading.normal)
+    if len(_headings) >= _HEADINGS_KEPT:
+        _headings.clear()
+    _headings[exchange.key] = (rules, heading)
 
 
 def _belongs(inside: Inside, target: authority.Target, host: authority.Authority | None) -> bool:

@@ -206,6 +206,22 @@ class Passage:
 
 def request_to(exchange: Exchange, call: Call, length: int | None, websocket: bool = False) -> tuple[Origin, bytes]:
     """Where a call goes, and its whole head. length: of the body, None for chunked."""
+    heading = call.heading
+    if heading is not None and (
+        length is None or websocket or heading.rule is not call.rule or heading.api is not call.api
+    ):
+        heading = None  # not what its head asked for, or of unknown length
+    frame = heading.frame if heading is not None else None
+    if frame is None:
+        frame = _frame(exchange, call, length, websocket)
+        if heading is not None and (frame[2] is not None or exchange.body.length == 0):
+            heading.frame = frame
+    origin, head, rest = frame
+    return origin, head if rest is None else b"%b%d%b" % (head, length or 0, rest)
+
+
+def _frame(exchange: Exchange, call: Call, length: int | None, websocket: bool) -> tuple[Origin, bytes, bytes | None]:
+    """Where the request goes, and its head; in two pieces around the body's length where the client told it."""
     api, outbound = call.api, call.outbound
     if call.forward:
         origin, host = _origin(outbound.scheme, outbound.host, outbound.port, call.named, api.trust)
@@ -215,7 +231,7 @@ def request_to(exchange: Exchange, call: Call, length: int | None, websocket: bo
         path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
     if outbound.query or exchange.target.endswith("?"):
         path = f"{path}?{outbound.query}"
-    head = headers.request_head(
+    before, after = headers.request_frame(
         outbound.method,
         path,
         headers.max_forwards(outbound.method, exchange.headers)[1],
@@ -226,7 +242,7 @@ def request_to(exchange: Exchange, call: Call, length: int | None, websocket: bo
         credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
         websocket=websocket,
     )
-    return origin, head
+    return origin, before, after
 
 
 @lru_cache(maxsize=1024)

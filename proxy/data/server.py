@@ -77,7 +77,7 @@ class Listener:
     @property
     def in_flight(self) -> int:
         """Requests being handled now."""
-        return sum(connection.task is not None for connection in self.connections)
+        return sum(connection.busy for connection in self.connections)
 
     async def drain(self, timeout_s: float) -> None:
         """Stop accepting, close idle connections, let requests in flight finish, then cancel what is left.
@@ -93,7 +93,7 @@ class Listener:
         await self._wait_empty(timeout_s)
         for connection in list(self.connections):
             connection.drain_or_cancel(cancel=True)
-        tasks = [connection.task for connection in self.connections if connection.task is not None]
+        tasks = [connection.task for connection in self.connections if connection.busy and connection.task is not None]
         if tasks:
             await asyncio.wait(tasks)
         await self._wait_empty(1.0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.headers import (
     first,
     max_forwards,
     named_by_connection,
+    request_frame,
     request_head,
     response_headers,
     trailer_fields,
@@ -176,3 +181,26 @@ def test_first_and_named() -> None:
     assert first(headers, b"x") == b"1"
     assert first(headers, b"y") is None
     assert named_by_connection(headers) == {b"a", b"b", b"c"}
+
+
+@given(st.integers(0, 10**9), st.booleans())
+def test_a_frame_around_a_length_is_the_same_head(length: int, told: bool) -> None:
+    fields = [
+        (b"Accept", b"*/*"),
+        *([(b"content-length", b"1")] if told else []),
+        (b"Authorization", b"x"),
+        (b"B", b"2"),
+    ]
+    given_to: dict[str, Any] = {
+        "host": b"h",
+        "minor": 1,
+        "drop": frozenset(),
+        "credentials": [(b"Authorization", b"k")],
+    }
+    before, after = request_frame("POST", "/p?q", fields, length=length, **given_to)
+    whole = request_head("POST", "/p?q", fields, length=length, **given_to)
+    assert (after is not None) == told
+    assert whole == (before if after is None else b"%b%d%b" % (before, length, after))
+    if told:
+        other = request_frame("POST", "/p?q", fields, length=length + 1, **given_to)
+        assert other == (before, after)

@@ -72,3 +72,60 @@ async def test_a_call_without_a_rule_is_named_as_the_program_knows_it(tmp_path: 
             assert refusal.status == 403
             assert f" {shown}," in json.loads(refusal.body)["detail"]
     assert recorder.requests == []
+
+
+LOOKING = """
+version: 1
+currency: KRW
+timezone: Asia/Seoul
+callers:
+  - {{name: one, key_env: KEY_ONE}}
+  - {{name: two, key_env: KEY_TWO}}
+apis:
+  - name: chat
+    mount: talk
+    upstream: http://127.0.0.1:{port}
+    prices:
+      - {{name: short, match: {{header: {{content-length: "1"}}}}, per_request: 1}}
+      - {{name: dear, match: {{json: {{model: dear}}}}, per_request: 100}}
+      - {{name: rest, match: {{path: /v1/**}}, per_request: 10}}
+  - name: plain
+    upstream: http://127.0.0.1:{port}
+    prices:
+      - {{name: rest, match: {{path: /v1/**}}, per_request: 10}}
+"""
+
+
+async def test_a_head_that_comes_again_is_judged_with_its_own_body_length_and_key(tmp_path: Path) -> None:
+    """What is remembered of a head is only what no body, length or key can change."""
+    recorder, keys = Recorder(), {"KEY_ONE": "key-one", "KEY_TWO": "key-two"}
+    async with server(recorder) as (_, port):
+        with running_proxy(LOOKING.format(port=port), tmp_path, env=keys) as proxy:
+            async with connect(("127.0.0.1", proxy.port)) as client:
+                wanted = []
+                for mount, key, body, rule in (
+                    ("talk", "key-one", b'{"model":"cheap"}', "chat/rest"),
+                    ("talk", "key-one", b'{"model":"dear"}', "chat/dear"),
+                    ("talk", "key-one", b"1", "chat/short"),
+                    ("talk", "key-two", b'{"model":"dear"}', "chat/dear"),
+                    ("talk", "key-one", b'{"model":"cheap"}', "chat/rest"),
+                    ("plain", "key-two", b"1", "plain/rest"),
+                    ("plain", "key-one", b'{"model":"dear"}', "plain/rest"),
+                    ("plain", "key-two", b'{"model":"dear","n":1}', "plain/rest"),
+                ):
+                    await client.send(
+                        b"POST /%b/v1/a?b=c HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %b\r\nX-Own: %b\r\n"
+                        b"Content-Length: %d\r\n\r\n%b" % (mount.encode(), key.encode(), b"v", len(body), body)
+                    )
+                    answer = await client.response()
+                    assert answer.status == 200
+                    sent = recorder.requests.pop()
+                    assert sent.startswith(b"POST /v1/a?b=c HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port)
+                    assert sent.endswith(b"\r\n\r\n" + body)
+                    assert sent.count(b"\r\nContent-Length: %d\r\n" % len(body)) == 1
+                    assert b"key-" not in sent, "the proxy's own keys stay here"
+                    wanted.append((answer.named[b"x-spendgate-request-id"].decode(), rule, key.replace("key-", "")))
+                await client.send(b"POST /talk/v1/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer no\r\n\r\n")
+                assert (await client.response()).status == 401
+            booked = {entry["id"]: (entry["rule"], entry["caller"]) for entry in proxy.ledger("--last", "20")}
+    assert [booked[call_id] for call_id, _, _ in wanted] == [(rule, caller) for _, rule, caller in wanted]
