@@ -117,6 +117,7 @@ _HINTS = {
     "bad_status": "status_form",
     "bad_rounding": "rounding_form",
     "bad_rate_limit": "rate_limit_form",
+    "bad_size": "size_form",
     "bad_test": "test_form",
     "regex_in_list": "regex_in_list",
     "not_percent": "percent_form",
@@ -196,6 +197,7 @@ _EXAMPLES = {
     "open_for": "open_for: 30s",
     "role": "role: operator",
     "token_env": "token_env: SPENDGATE_TOKEN_OPS",
+    "ttl": "ttl: 10m",
 }
 
 

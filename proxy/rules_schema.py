@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
+from proxy.rules_schema_handling import Cache
 from proxy.rules_terms import (
     Clock,
     Day,
@@ -284,6 +285,7 @@ class Price(CallBounds):
     currency: Currency = key("Currency of this price; without it that of the file (of `catalog`: USD).")
     vat: Vat = key("Value-added tax on top: 0.1 or 10%.")
     budget: BudgetTerms = key("A budget for the calls of this rule alone.")
+    cache: Cache = key("Keep answers and give them again to the same question.")
 
 
 # --- the API ---------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from proxy.data.server import Limits, Listener
 from proxy.data.upstream import Pool
 from proxy.settings import Address, Settings
 from proxy.state import proxies
+from proxy.state.cache import Answers
 from proxy.state.gate import Gate
 from proxy.state.keys import Keys
 from proxy.state.store import Store, StoreUnavailable
@@ -51,9 +52,10 @@ class Worker:
         self.keys = Keys(settings.tenant)
         self.gate = Gate(self.store, self.keys, lease_s=settings.lease_s, timezone=rules.timezone)
         self.pool = Pool()
+        self.answers = Answers(self.store, self.keys)
         self.leaves = Leaves(settings.data / "ca")
         interceptor = Interceptor(self.leaves, rules.language)
-        self.page = Page(rules, self.gate, self.pool, interceptor)
+        self.page = Page(rules, self.gate, self.pool, self.answers, interceptor)
         self.listener = interceptor.listener = Listener(
             self.page.handle, Limits(), on_bad_request=self.page.on_bad_request
         )
@@ -73,6 +75,7 @@ class Worker:
         self._tasks = [
             asyncio.create_task(self._watch_rules(), name="watch-rules"),
             asyncio.create_task(self.gate.maintain(), name="maintain-reservations"),
+            asyncio.create_task(self.answers.maintain(), name="renew-flights"),
             asyncio.create_task(proxies.keep_published(self.store, self.keys, self._info), name="publish-state"),
         ]
 

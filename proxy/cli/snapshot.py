@@ -93,7 +93,7 @@ async def _read(document: dict[str, Any], reader: Reader, keys: Any, rules: Rule
 
 
 def _api(name: str, mount: str | None, currency: str) -> dict[str, Any]:
-    month = {"calls": 0, "cost": "0", "refused": {}}
+    month = {"calls": 0, "cost": "0", "saved": "0", "refused": {}}
     return {"name": name, "mount": mount, "currency": currency, "month": month, "today": {**month, "refused": {}}}
 
 
@@ -105,7 +105,8 @@ def _add_day(
         api = apis.setdefault(name, _api(name, None, currency))
         for part in (api["month"], *([api["today"]] if is_today else [])):
             part["calls"] += spent.calls
-            part["cost"] = money.plain(Decimal(part["cost"]) + money.from_atoms(spent.cost_atoms, currency))
+            for name, atoms in (("cost", spent.cost_atoms), ("saved", spent.saved_atoms)):
+                part[name] = money.plain(Decimal(part[name]) + money.from_atoms(atoms, currency))
             for reason, count in spent.denied.items():
                 part["refused"][reason] = part["refused"].get(reason, 0) + count
         for note, count in spent.notes.items():

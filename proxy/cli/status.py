@@ -143,15 +143,17 @@ def _apis(frame: Frame, apis: list[dict[str, Any]]) -> RenderableType:
 
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
     grid.add_column(f"  {frame.say('status.api')}", overflow="fold")
-    for key in ("status.month", "status.today", "status.calls", "status.refused"):
+    saves = any(Decimal(api["month"]["saved"]) for api in apis)
+    saved_column = ("status.saved",) if saves else ()
+    for key in ("status.month", "status.today", *saved_column, "status.calls", "status.refused"):
         grid.add_column(frame.say(key), justify="right")
     for api in apis:
         refused = sum(api["month"]["refused"].values())
         name = frame.say("status.no_api") if api["name"] == "-" else api["name"]
-        cost, today = (
-            with_unit(number(Decimal(api[part]["cost"])), api["currency"], frame.lang) for part in ("month", "today")
-        )
-        grid.add_row(f"  {name}", cost, today, f"{api['month']['calls']:,}", f"{refused:,}")
+        month, today = api["month"], api["today"]
+        amounts = [month["cost"], today["cost"], *([month["saved"]] if saves else [])]
+        shown = [with_unit(number(Decimal(amount)), api["currency"], frame.lang) for amount in amounts]
+        grid.add_row(f"  {name}", *shown, f"{month['calls']:,}", f"{refused:,}")
     return grid
 
 
@@ -199,6 +201,8 @@ def _attention(frame: Frame, document: dict[str, Any]) -> list[RenderableType]:
         if info["pending_settlements"]
     ]
     for note in document["notes"]:
+        if note["note"].startswith("cache_"):
+            continue  # good news: it stands in the column of what was saved
         key = f"note.{note['note']}"
         known = key if f"cli.{key}" in _catalogue() else "note.other"
         lines.append((frame.say(known, count=note["count"], api=note["api"], note=note["note"]), "yellow"))

@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
+from proxy.core.handling_model import Handling
 
 
 class Priority(StrEnum):
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    NOT_KEPT = "not_kept"
     BAD_REQUEST = "bad_request"
     HEAD_TOO_LARGE = "head_too_large"
     BODY_TOO_LARGE = "body_too_large"
@@ -333,6 +335,7 @@ class Rule:
     max_messages: int = 100  # worst case for per_message, each way, before the reservation grows
     for_calls: bool = True  # may hold for ordinary requests and tunnels
     for_websockets: bool = False  # may hold for WebSockets
+    handling: Handling | None = None  # None: these calls are counted, and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +485,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     detail: str | None = None  # why no usage was found, for the log
 
 
+class Extra(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger keeps of a call beside its price, where its rule asks for more than counting.
+
+    saved_atoms: what was not spent because an answer was kept, or something cheaper was asked for (ledger's currency).
+    """
+
+    saved_atoms: int = 0
+
+
 class Bill(msgspec.Struct, frozen=True, gc=False):
     """The actual price of a finished call."""
 
@@ -490,6 +502,7 @@ class Bill(msgspec.Struct, frozen=True, gc=False):
     usage: Mapping[str, int]
     quota_units: int | None = None  # actual draw in thousandths, None = as estimated
     note: str | None = None  # "usage_missing", "unpriced_model", ... ; counted and logged
+    extra: Extra | None = None
 
 
 # --- the one question, and its answer ------------------------------------------------------------------------------

@@ -83,13 +83,13 @@ def estimate(
     """
     price = rule.price
     if price.free:
-        return Estimate(_nothing(rules, price), "free")
+        return Estimate(nothing(rules, price), "free")
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_before(rule, outbound)
         return _estimated(rules, rule, parts, now_ms, learned, None, _NO_COUNTS)
     endpoint = endpoint_of(price.catalog or "", outbound)
     if endpoint.billing is Billing.FREE:
-        return Estimate(_nothing(rules, price), "free")
+        return Estimate(nothing(rules, price), "free")
     model = demand.model_of(outbound, endpoint)
     entry = catalog.find(price.catalog, model) if price.catalog is not None and model else None
     if price.catalog is not None and not model and endpoint.billing is Billing.USAGE:
@@ -99,8 +99,8 @@ def estimate(
     ):
         problem = UNPRICED_ENDPOINT if endpoint.billing is Billing.SEPARATE else UNPRICED_MODEL
         if entry is not None and entry.given_away and endpoint.billing is Billing.USAGE:
-            return Estimate(_nothing(rules, price), "free", model)
-        return Estimate(_nothing(rules, price), "exact", model, problem=problem)
+            return Estimate(nothing(rules, price), "free", model)
+        return Estimate(nothing(rules, price), "exact", model, problem=problem)
     wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model)
     if not explain and learned is None and entry is not None:
         known = _tariff(rules, price, entry, now_ms)
@@ -264,13 +264,13 @@ def actual(
     price = rule.price
     counts = usage.counts
     if price.free or estimate.basis == "free":
-        return Bill(_nothing(rules, price), State.SETTLED, counts)
+        return Bill(nothing(rules, price), State.SETTLED, counts)
     if usage.status is None:
         if not usage.sent:
-            return Bill(_nothing(rules, price), State.SETTLED, counts, 0, "not_sent")
+            return Bill(nothing(rules, price), State.SETTLED, counts, 0, "not_sent")
         return _stands(rules, estimate, usage, position, "no_response")
     if usage.status not in price.charge_on and not (outbound.websocket and usage.status == 101):
-        return Bill(_nothing(rules, price), State.SETTLED, counts, 0)
+        return Bill(nothing(rules, price), State.SETTLED, counts, 0)
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_after(rule, outbound, usage)
         if parts.failed is not None:
@@ -294,7 +294,7 @@ def actual(
         return _billed(rules, rule, parts, counts, position, now_ms, state, partly)
     state, note = _catalogue_lines(rules, rule, outbound, estimate, usage, parts, now_ms)
     if state is State.UNPRICED:
-        return Bill(_nothing(rules, price), state, counts, note=note)
+        return Bill(nothing(rules, price), state, counts, note=note)
     return _billed(rules, rule, parts, counts, position, now_ms, state, note)
 
 
@@ -484,7 +484,8 @@ def _currencies(rules: RuleSet) -> tuple[str, ...]:
     return tuple(dict.fromkeys((rules.currency, *(budget.currency for budget in rules.budgets))))
 
 
-def _nothing(rules: RuleSet, price: Price) -> Cost:
+def nothing(rules: RuleSet, price: Price) -> Cost:
+    """A cost of zero in the price's currency."""
     key = (id(rules), price.currency)
     kept = _known_nothing.get(key)
     if kept is not None and kept[0] is rules:

@@ -38,6 +38,7 @@ from proxy.core.model import (
 from proxy.core.pattern import compile_host, compile_path
 from proxy.core.regex import PatternError, compile_regex
 from proxy.core.rules_checks import CALL, WEBSOCKET, Path, Plain, Problem, meant_for, nearest, rule_name, unknown
+from proxy.core.rules_handling import handling
 
 CATALOG_CURRENCY = "USD"
 KINDS = (
@@ -90,6 +91,7 @@ class RuleCompiler:
         for unit in cost.per_unit:
             roots |= unit.program.roots if unit.program is not None else set()
         by_tokens = cost.catalog is not None or cost.tokens is not None
+        more = handling(self.say, at, price, match, cost)
         return Rule(
             id=name,
             api=api["name"],
@@ -106,8 +108,9 @@ class RuleCompiler:
             for_calls=CALL in meant_for(price),
             for_websockets=WEBSOCKET in meant_for(price),
             where=f"{self.source}:{self.line_of(at)}",
-            needs_body=bool(match.json) or by_tokens or "request" in roots,
+            needs_body=bool(match.json) or by_tokens or "request" in roots or more is not None,
             needs_response=by_tokens or "response" in roots,
+            handling=more,
         )
 
     def match(self, at: Path, tests: Plain | None) -> Match:

@@ -1,6 +1,6 @@
 """The page: what happens to a request, in order.
 
-    accept → identify → match → estimate → ADMIT → forward + meter → SETTLE
+    accept → identify → match → estimate → (kept answer?) → ADMIT → forward + meter → SETTLE
 
 A refusal at any step is a value that is rendered and sent; nothing on this page raises for one. Whatever happens after
 the admission, the call is settled. Which rules are current is the page's only mutable state: a reload swaps them, a
@@ -22,12 +22,14 @@ from proxy.core.text import say
 from proxy.data import inbound
 from proxy.data.charge import Charge
 from proxy.data.crossing import Crossing
+from proxy.data.handled import Handled
 from proxy.data.inbound import Call, Inside, Opening, Refused
 from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
 from proxy.data.server import BadRequest, Exchange
 from proxy.data.upstream import Pool
 from proxy.data.websocket import WebSocketPassage
+from proxy.state.cache import Answers
 from proxy.state.gate import Gate
 
 log = structlog.get_logger()
@@ -41,12 +43,15 @@ _REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431
 class Page:
     """The request path of one worker."""
 
-    def __init__(self, rules: RuleSet, gate: Gate, pool: Pool, interceptor: Interceptor | None = None) -> None:
+    def __init__(
+        self, rules: RuleSet, gate: Gate, pool: Pool, answers: Answers, interceptor: Interceptor | None = None
+    ) -> None:
         """interceptor: without one, every CONNECT passes as a tunnel or not at all."""
         self._interceptor = interceptor or Interceptor()
         self.rules = rules
         self.gate = gate
         self.pool = pool
+        self.answers = answers
         self._ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
 
     def swap(self, rules: RuleSet) -> None:
@@ -70,18 +75,36 @@ class Page:
             return
         estimate = self._estimate(rules, call, now_ms)
         ask = _question(exchange.id, now_ms, rules, call, estimate)
+        if call.rule.handling is None:
+            await self._carry(exchange, rules, call, ask)
+            return
 
+        handled = Handled(self.answers, self.gate, exchange, rules, call, ask)
+        try:
+            kept = await handled.from_cache()  # 504
+            if isinstance(kept, Denied):
+                await self._refuse(exchange, rules, kept, call.api.speaks, call)
+            elif not kept:
+                await self._carry(exchange, rules, call, ask, handled)
+        finally:
+            await handled.close()
+
+    async def _carry(
+        self, exchange: Exchange, rules: RuleSet, call: Call, ask: Ask, handled: Handled | None = None
+    ) -> None:
+        """From the admission to the settlement."""
         ticket = await self._admit(rules, call, ask)  # 402 429 503
         if isinstance(ticket, Denied):
             await self._refuse(exchange, rules, ticket, call.api.speaks, call, ask.budgets)
             return
         charge = Charge(self.gate, rules, call, ticket)
-        tunnel = call.outbound.scheme == "connect"
         passage: Crossing | WebSocketPassage | Passage
-        if tunnel:
+        if call.outbound.scheme == "connect":
             passage = Crossing(exchange, charge)
         elif call.outbound.websocket:
             passage = WebSocketPassage(self.pool, exchange, rules, charge)
+        elif handled is not None:
+            passage = handled.passage(self.pool, charge)
         else:
             passage = Passage(self.pool, exchange, rules, charge)
         try:

@@ -14,6 +14,7 @@ import msgspec
 from proxy.core import authority, decode, match
 from proxy.core.fieldnames import PerName
 from proxy.core.headers import max_forwards, wants_websocket
+from proxy.core.http1 import Field
 from proxy.core.identify import Identified, recognise
 from proxy.core.model import (
     Api,
@@ -109,6 +110,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     forward: bool  # came as to a forward proxy
     key_header: str | None  # header that carried the caller's virtual key; never forwarded
     observed: bool = False
+    added: tuple[Field, ...] = ()  # request fields of our own
+    dropped: frozenset[bytes] = frozenset()  # request fields that do not go on, in lower case
     named: bool = True  # rules.yaml names its destination; what it does not name must not lead into the private network
     heading: Heading | None = None  # what its head says, where that was kept
 

@@ -8,7 +8,7 @@ Settlement comes before the last byte: whoever has seen the end of an answer fin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 
 import structlog
@@ -30,11 +30,14 @@ log = structlog.get_logger()
 # reservation is kept ahead by them and by the largest piece so far; a stream that is cut short is billed for them too.
 LOOKAHEAD_TOKENS = 4
 
-_COST = b"X-Spendgate-Cost"
+COST = b"X-Spendgate-Cost"
 
 
 class Passage:
     """The way of one call to the API and back. `await run()`, then always `await settle()`."""
+
+    # What handled.py does beside carrying, for rules that ask for more; for all others there is nothing.
+    _tap: Callable[[bytes], None] | None = None  # sees each piece of the answer as it is passed on
 
     __slots__ = (
         "_attempt",
@@ -78,13 +81,16 @@ class Passage:
             return Denied(Reason.BAD_REQUEST, problem.status, detail={"problem": text})
         try:
             self._meter.head(answer.status, answer.headers)
-            if answer.whole is not None:
-                await self._answer_whole(answer, answer.whole)
-            else:
-                await self._answer_as_it_comes(answer)
+            await self._pass_on(answer)
         finally:
             answer.close()
         return None
+
+    async def _pass_on(self, answer: UpstreamAnswer) -> None:
+        if answer.whole is not None:
+            await self._answer_whole(answer, answer.whole)
+        else:
+            await self._answer_as_it_comes(answer)
 
     async def settle(self) -> None:
         """Charge the call for what became of it."""
@@ -134,6 +140,8 @@ class Passage:
     async def _answer_whole(self, answer: UpstreamAnswer, body: bytes) -> None:
         """The complete answer is here: settle it first, so that its head can tell what it cost."""
         self._meter.feed(body)
+        if self._tap is not None:
+            self._tap(body)
         self._complete = True
         await self.settle()
         fields = self._fields(answer, with_cost=True)
@@ -150,12 +158,14 @@ class Passage:
         fields = self._fields(answer, with_cost=False)
         wants_cost = answer.length is None and b"trailers" in (headers.first(exchange.headers, b"te") or b"").lower()
         if wants_cost:
-            fields.append((b"Trailer", _COST))
+            fields.append((b"Trailer", COST))
         await exchange.start(answer.status, fields, answer.length, answer.reason)
-        exhausted = False
+        exhausted, tap = False, self._tap
         try:
             while piece := await answer.next():
                 meter.feed(piece)
+                if tap is not None:
+                    tap(piece)
                 if self._growing and meter.streamed and not exhausted:
                     exhausted = not await self._stay_ahead()
                     if exhausted:
@@ -173,7 +183,7 @@ class Passage:
         await self.settle()
         trailers = headers.trailer_fields(answer.trailers)
         if wants_cost:
-            trailers.append((_COST, self._charge.cost_text().encode()))
+            trailers.append((COST, self._charge.cost_text().encode()))
         await exchange.finish(trailers or None)
 
     async def _stay_ahead(self) -> bool:
@@ -197,7 +207,7 @@ class Passage:
         fields = headers.response_headers(answer.headers, minor=answer.version[1])
         fields.append((b"X-Spendgate-Request-Id", self._exchange.id.encode()))
         if with_cost:
-            fields.append((_COST, self._charge.cost_text().encode()))
+            fields.append((COST, self._charge.cost_text().encode()))
         left = self._charge.remaining_text()
         if left is not None:
             fields.append((b"X-Spendgate-Budget-Remaining", left.encode()))
@@ -231,6 +241,8 @@ def _frame(exchange: Exchange, call: Call, length: int | None, websocket: bool) 
         path = outbound.path if outbound.path == "*" else api.base_path + outbound.path
     if outbound.query or exchange.target.endswith("?"):
         path = f"{path}?{outbound.query}"
+    drop = _dropped(call.key_header, call.rule.on_exhausted is OnExhausted.TRUNCATE)
+    credentials = [(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials]
     before, after = headers.request_frame(
         outbound.method,
         path,
@@ -238,8 +250,8 @@ def _frame(exchange: Exchange, call: Call, length: int | None, websocket: bool) 
         host=host,
         length=length,
         minor=exchange.minor,
-        drop=_dropped(call.key_header, call.rule.on_exhausted is OnExhausted.TRUNCATE),
-        credentials=[(one.header.encode("latin-1"), one.value.encode("latin-1")) for one in api.credentials],
+        drop=drop | call.dropped if call.dropped else drop,
+        credentials=[*credentials, *call.added] if call.added else credentials,
         websocket=websocket,
     )
     return origin, before, after

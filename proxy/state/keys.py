@@ -38,6 +38,10 @@ PATTERNS: dict[str, str] = {
     "learned:<rule>:<model>": "list",
     "proxy:<host>:<pid>": "hash",
     "leader": "hash",
+    "cache:<digest>": "hash",
+    "cache:flight:<digest>": "string",
+    "cache:ends:<rule>": "zset",
+    "cache:sizes:<rule>": "hash",
 }
 
 
@@ -79,6 +83,18 @@ class Keys:
 
     def learned(self, rule: str, model: str) -> str:
         return f"{self.prefix}learned:{rule}:{model}"
+
+    def cached(self, digest: str) -> str:
+        return f"{self.prefix}cache:{digest}"
+
+    def flight(self, digest: str) -> str:
+        return f"{self.prefix}cache:flight:{digest}"
+
+    def cache_ends(self, rule: str) -> str:
+        return f"{self.prefix}cache:ends:{rule}"
+
+    def cache_sizes(self, rule: str) -> str:
+        return f"{self.prefix}cache:sizes:{rule}"
 
     def proxy(self, host: str, pid: int) -> str:
         return f"{self.prefix}proxy:{host}:{pid}"

@@ -36,6 +36,7 @@ class Spent:
 
     calls: int = 0
     cost_atoms: int = 0
+    saved_atoms: int = 0  # what kept answers and cheaper calls did not cost
     denied: dict[str, int] = field(default_factory=dict)  # by reason
     notes: dict[str, int] = field(default_factory=dict)  # "usage_missing", "unpriced_model", "unconfirmed", ...
 
@@ -148,6 +149,8 @@ class Ledger:
                 spent.calls += number
             elif kind == "cost":
                 spent.cost_atoms += number
+            elif kind == "saved":
+                spent.saved_atoms += number
             elif kind == "denied":
                 spent.denied[rest] = spent.denied.get(rest, 0) + number
             elif kind == "note":
@@ -199,7 +202,13 @@ def as_json(fields: dict[str, str]) -> Entry:
         "terms": json.loads(fields["terms"] or "[]"),
         "budgets": budgets,
         "note": fields["note"] or None,
+        **_extra(fields),
     }
+
+
+def _extra(fields: dict[str, str]) -> Entry:
+    """What only calls of rules have that ask for more than counting."""
+    return {"saved": fields.get("saved")}
 
 
 def budget_state(budget: Budget, spent_atoms: int, limit_atoms: int) -> str:

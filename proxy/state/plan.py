@@ -17,7 +17,20 @@ from typing import Final
 import msgspec
 
 from proxy.core import money, quota
-from proxy.core.model import Admitted, Ask, Bill, Budget, Cost, Level, Period, PeriodUnit, Priority, Quota, Window
+from proxy.core.model import (
+    Admitted,
+    Ask,
+    Bill,
+    Budget,
+    Cost,
+    Extra,
+    Level,
+    Period,
+    PeriodUnit,
+    Priority,
+    Quota,
+    Window,
+)
 from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
 from proxy.state import resp
@@ -41,7 +54,9 @@ _OWN_FIELDS: Final = (
     *("usage", "terms", "budgets", "note"),
 )
 LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
+EXTRA_FIELDS: Final = ("saved",)  # only of calls whose rule asks for more than counting
 _ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
+_ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
 _CALL_SIZE: Final = 14  # of the array that settle.lua is given
 _VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
 
@@ -237,7 +252,7 @@ class Plan:
             fx_rate=cost.fx_rate,
             facts=f',{_encode({**shared, "timezone": self.timezone}).decode()[1:-1]},"budgets":{self._budget_facts}}}',
             call=resp.array(_CALL_SIZE) + resp.items((who, ask.api, ask.caller)),
-            entry=resp.array(_ENTRY_SIZE) + resp.items(tuple(pairs)),
+            entry=_ENTRY_HEAD + resp.items(tuple(pairs)),
         )
 
     # --- admit
@@ -321,7 +336,13 @@ class Plan:
                 *("budgets", self.charged(charges), "note", note),
             )
         )
-        return self._settle(ask.id, self.keys.learned(ask.rule, ask.estimate.model or "-"), errand.call + own + entry)
+        saved = b""
+        if bill.extra is not None:
+            more = extra_fields(bill.extra, ask.currency)
+            entry = resp.array(_ENTRY_SIZE + len(more)) + entry[len(_ENTRY_HEAD) :] + resp.items(more)
+            saved = resp.word(b"%d" % bill.extra.saved_atoms) if bill.extra.saved_atoms else b""
+        learned = self.keys.learned(ask.rule, ask.estimate.model or "-")
+        return self._settle(ask.id, learned, errand.call + own + entry, saved)
 
     def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
         """What settle.lua is given to release a reservation whose call was never made."""
@@ -348,14 +369,14 @@ class Plan:
         learned = self.keys.learned(entry["rule"], entry["model"] or "-")
         return self._settle(call_id, learned, resp.encode(call), resp.word(raw))
 
-    def _settle(self, call_id: str, learned: str, call: bytes, raw: bytes = b"") -> Packed:
+    def _settle(self, call_id: str, learned: str, call: bytes, third: bytes = b"") -> Packed:
         keys = self._settle_keys
         unconfirmed, learned_key = self.keys.unconfirmed(call_id).encode(), learned.encode()
         data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b%b" % (
             *(keys.data, len(unconfirmed), unconfirmed, len(learned_key), learned_key),
-            *(len(call), call, self._settle_static, raw),
+            *(len(call), call, self._settle_static, third),
         )
-        return Packed(keys.count + (5 if raw else 4), data)
+        return Packed(keys.count + (5 if third else 4), data)
 
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
@@ -387,6 +408,11 @@ def terms_text(cost: Cost) -> str:
         for term in cost.terms
     ]
     return f"[{','.join(lines)}]"
+
+
+def extra_fields(extra: Extra, currency: str) -> tuple[str, ...]:
+    """Names and values of EXTRA_FIELDS for a call that has them."""
+    return ("saved", money.format_decimal(extra.saved_atoms, currency))
 
 
 def held_by_currency(plan: Plan, ask: Ask, position: int | None) -> Mapping[str, int]:

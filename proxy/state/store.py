@@ -43,7 +43,7 @@ _URL_OPTIONS: Final = frozenset(
     | {"ssl_min_version", "ssl_ciphers", "ssl_password"}
 )
 
-SCRIPTS: Final = ("admit", "extend", "settle", "reclaim")
+SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "cache_join", "cache_keep", "cache_end")
 
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
 

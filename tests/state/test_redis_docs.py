@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from proxy.core.cache import Kept, Lifetime
 from proxy.core.model import Admitted, Reason
 from proxy.core.windows import local_day, local_month
+from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
 from proxy.state.keys import PATTERNS, Keys
@@ -53,6 +55,9 @@ EXPECTED = {
     "LRANGE": [str(won("1300.5"))],
     "proxy:*": ["spendgate:{main}:proxy:"],
     "HMGET 'KEY:leader": ["host:1", "1"],
+    "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
+    "HGET 'KEY:cache:sizes": ["16"],
+    "ZCARD 'KEY:cache:ends": ["1"],
     "TTL": ["3"],
     "DEL": ["1"],
     "UNLINK": ["1"],
@@ -85,6 +90,11 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     await publish(store, keys, info)
     async with Client(server.url) as client:
         assert (await Election(client, keys, "one", "host:1").ask()).leads
+    answers = Answers(store, keys)
+    kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
+    about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")
+    await answers.keep("0abc", "", kept, about, keep_ms=60_000, most=1000)
+    assert await answers.join("0def", "a call", None) == "a call"
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
     await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
     (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")

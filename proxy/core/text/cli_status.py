@@ -10,6 +10,7 @@ TEXT: dict[str, dict[str, str]] = {
     "cli.status.api": {"en": "API", "ko": "API"},
     "cli.status.month": {"en": "this month", "ko": "이달"},
     "cli.status.today": {"en": "today", "ko": "오늘"},
+    "cli.status.saved": {"en": "saved", "ko": "절약"},
     "cli.status.calls": {"en": "calls", "ko": "호출"},
     "cli.status.refused": {"en": "refused", "ko": "거절"},
     "cli.status.no_api": {"en": "(no API)", "ko": "(API 없음)"},

@@ -109,6 +109,11 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "The API “{api}” did not answer in time: {problem}.",
         "ko": "API ‘{api}’가 제시간에 응답하지 않았습니다: {problem}.",
     },
+    "denial.not_kept.title": {"en": "No kept answer", "ko": "보관된 응답이 없음"},
+    "denial.not_kept": {
+        "en": "The request asks for a kept answer or none (Cache-Control: only-if-cached), and there is none.",
+        "ko": "보관된 응답만 받겠다는 요청(Cache-Control: only-if-cached)인데, 보관된 응답이 없습니다.",
+    },
     "denial.bad_request.title": {"en": "Bad request", "ko": "잘못된 요청"},
     "denial.bad_request": {
         "en": "The request was not forwarded. {problem}",

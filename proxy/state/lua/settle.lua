@@ -17,7 +17,8 @@
 --       2 what its plan says: {keep until (ms): settled ids, ledger, roll-ups, quota;
 --           n budgets: each {name, period, limit (atoms), keep until (ms), digits of an atom (6 | 9), currency, limit as
 --           text, thresholds: {percent, atoms, percent, atoms, ...}, ascending}}
---       3 the record as read (reclaim only; it must still be this one)
+--       3 reclaim: the record as read (it must still be this one); settle: what was saved (atoms of the ledger's
+--           currency), where something was
 -- Returns {1, tightest budget (0 = none), its spent, its reserved, its limit, [budget, percent]...}  done; the pairs are
 --             thresholds newly crossed; limits are those that hold: with what was added to them for this period
 --         {0}                                                                nothing to do: ended before
@@ -140,6 +141,7 @@ if cost ~= cost_before then
   call('HINCRBY', DAY, 'cost|' .. who, more)
   if call('ZINCRBY', CALLERS, more, caller) == more then live_until(CALLERS, keep_days, clock(given)) end
 end
+if mode == 'settle' and ARGV[3] then call('HINCRBY', DAY, 'saved|' .. who, ARGV[3]) end
 for word in string.gmatch(remark, '%S+') do call('HINCRBY', DAY, 'note|' .. api .. '|' .. word, 1) end
 if sample then
   call('LPUSH', LEARNED, int(sample))

@@ -1,0 +1,45 @@
+"""What a rule asks beside counting: keep answers, try again, step down near the budget's end. Frozen values.
+
+A rule that asks for none of these has `Rule.handling` None, and the request path asks nothing else about it.
+Units as in core/model.py: ``*_ms`` milliseconds, ``*_s`` seconds, ``*_bp`` basis points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Request headers that choose between answers where the rule names none: formats, versions, and who is billed.
+USUAL_VARY = (
+    *("accept", "accept-language", "anthropic-beta", "anthropic-version", "openai-beta"),
+    *("openai-organization", "openai-project", "x-goog-user-project"),
+)
+
+
+MAX_BYTES = 1024 * 1024
+MAX_TOTAL = 64 * 1024 * 1024
+WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """Keep answers for `ttl_ms`, and `stale_ms` longer for when there is nothing better.
+
+    vary: lower-case request headers that belong to the key. shared: one answer for all callers. obey: what the API says
+    in Cache-Control, Expires and Vary holds. wait_ms: how long an identical call waits for one that is under way.
+    """
+
+    ttl_ms: int
+    stale_ms: int = 0
+    vary: tuple[str, ...] = USUAL_VARY
+    shared: bool = False
+    obey: bool = True
+    max_bytes: int = MAX_BYTES  # of one answer's body
+    max_total: int = MAX_TOTAL  # of all answers of the rule
+    wait_ms: int = round(WAIT_S * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """Everything that a rule asks beside counting."""
+
+    cache: CachePolicy | None = None

@@ -1,0 +1,41 @@
+"""Decide what a rule asks beside counting, out of its checked values: see core/handling_model.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.core.handling_model import MAX_BYTES, MAX_TOTAL, USUAL_VARY, WAIT_S, CachePolicy, Handling
+from proxy.core.model import Match, Price
+from proxy.core.rules_checks import Path, Plain
+
+Say = Callable[..., None]
+CACHEABLE = frozenset(("GET", "POST"))
+
+
+def handling(say: Say, at: Path, price: Plain, match: Match, cost: Price) -> Handling | None:
+    """What this rule asks; None: nothing. say(at, key, hint, **values) takes what cannot work."""
+    cache = _cache(say, (*at, "cache"), price["cache"], match, cost)
+    return Handling(cache) if cache is not None else None
+
+
+def _cache(say: Say, at: Path, cache: Plain | None, match: Match, cost: Price) -> CachePolicy | None:
+    if cache is None:
+        return None
+    if match.methods is not None and not match.methods & CACHEABLE:
+        say(at, "cache_methods", "cache_methods_form", got=", ".join(sorted(match.methods)))
+    elif cost.per_connection is not None:
+        say(at, "cache_tunnel")
+    vary = cache["vary"]
+    policy = CachePolicy(
+        ttl_ms=round(cache["ttl"] * 1000),
+        stale_ms=round((cache["stale"] or 0) * 1000),
+        vary=USUAL_VARY if vary is None else tuple(sorted({name.lower() for name in vary})),
+        shared=cache["scope"] == "shared",
+        obey=cache["obey"] is not False,
+        max_bytes=cache["max_bytes"] or MAX_BYTES,
+        max_total=cache["max_total"] or MAX_TOTAL,
+        wait_ms=round((cache["wait"] or WAIT_S) * 1000),
+    )
+    if policy.max_bytes > policy.max_total:
+        say((*at, "max_bytes" if cache["max_bytes"] else "max_total"), "cache_larger", "cache_larger_hint")
+    return policy
