@@ -105,8 +105,8 @@ def _add_day(
         api = apis.setdefault(name, _api(name, None, currency))
         for part in (api["month"], *([api["today"]] if is_today else [])):
             part["calls"] += spent.calls
-            for name, atoms in (("cost", spent.cost_atoms), ("saved", spent.saved_atoms)):
-                part[name] = money.plain(Decimal(part[name]) + money.from_atoms(atoms, currency))
+            for kind, atoms in (("cost", spent.cost_atoms), ("saved", spent.saved_atoms)):
+                part[kind] = money.plain(Decimal(part[kind]) + money.from_atoms(atoms, currency))
             for reason, count in spent.denied.items():
                 part["refused"][reason] = part["refused"].get(reason, 0) + count
         for note, count in spent.notes.items():

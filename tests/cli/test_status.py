@@ -23,6 +23,7 @@ from tests.harness import ROOT, RunningProxy, free_port, running_proxy
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
 STATUS_FIELDS = {
     "name", "period", "currency", "limit", "spent", "reserved", "ratio", "state", "resets_at", "thresholds_crossed",
+    "increase",
 }  # fmt: skip
 LEDGER_FIELDS = {
     "id", "at", "api", "rule", "caller", "method", "path", "status", "state", "cost", "currency", "original_cost",
