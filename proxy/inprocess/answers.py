@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+_PLAIN: Final = frozenset({dict, list, tuple, str, bytes, int, float, bool, type(None)})
 JSON: Final = ((b"content-type", b"application/json"),)
 EVENTS: Final = ((b"content-type", b"text/event-stream"),)
 
@@ -99,6 +100,8 @@ def event(item: Any) -> bytes | None:
 
 def status_of(thing: Any) -> int | None:
     """The HTTP status that a response, or the exception of an SDK, carries."""
+    if type(thing) in _PLAIN:
+        return None
     for holder in (thing, getattr(thing, "response", None)):
         for name in ("status_code", "status", "code", "http_status"):
             value = getattr(holder, name, None)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeVar, cast
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ from proxy.core.model import (
     OnExhausted,
     Priority,
     Reason,
+    RuleSet,
     State,
     Usage,
 )
@@ -36,7 +38,19 @@ from proxy.data.inbound import Call as PricedCall
 from proxy.inprocess import answers, endpoints
 from proxy.inprocess.errors import BudgetExceededException, refusal
 from proxy.inprocess.host import Host
-from proxy.inprocess.question import METHOD, Amount, Question, Subject, Terms, cost_of, question, subject
+from proxy.inprocess.question import (
+    METHOD,
+    Amount,
+    Choice,
+    Question,
+    Subject,
+    Terms,
+    choose,
+    cost_of,
+    looks_into_arguments,
+    question,
+    subject,
+)
 
 S = TypeVar("S")
 log = structlog.get_logger()
@@ -50,12 +64,11 @@ COST_FAILED: Final = "cost_failed"
 class Control:
     """A function under budget: its terms, and what follows from them for the rules of the moment (kept)."""
 
-    __slots__ = ("_subject", "_subject_host", "terms")
+    __slots__ = ("_known", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
-        self._subject: Subject | Denied | None = None
-        self._subject_host: tuple[Host, int] | None = None
+        self._known: _Known | None = None
 
     def begin(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Ask for permission and wait for it. Raises BudgetExceededException and ConfigurationError."""
@@ -69,19 +82,17 @@ class Control:
 
     def _question(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Question, Ask]:
         now_ms = host.gate.now_ms()
-        known = self._known(host)
-        asked = question(known, self.terms, args, kwargs, now_ms) if isinstance(known, Subject) else known
-        if isinstance(asked, Denied):
-            raise self._refused(host, asked, None)
+        known = self._known
+        if known is None or known.rules is not host.rules or known.caller != host.caller:
+            known = self._known = _known(host.rules, self.terms, host.caller)
+        choice = known.choice
+        if choice is None:
+            assert known.subject is not None  # noqa: S101 - without one the choice is a refusal
+            choice = choose(known.subject, self.terms, args, kwargs)
+        if isinstance(choice, Denied):
+            raise self._refused(host, choice, None)
+        asked = question(choice, self.terms, args, kwargs, now_ms)
         return asked, self._ask(host, asked, now_ms)
-
-    def _known(self, host: Host) -> Subject | Denied:
-        rules = host.rules
-        found, of = self._subject, self._subject_host
-        if found is None or of is None or of[0] is not host or of[1] != id(rules):
-            found = subject(rules, self.terms, host.caller)
-            self._subject, self._subject_host = found, (host, id(rules))
-        return found
 
     def _ask(self, host: Host, asked: Question, now_ms: int) -> Ask:
         known, rule, estimate = asked.subject, asked.rule, asked.estimate
@@ -129,6 +140,23 @@ class Control:
         )
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What the rules of the moment make of a function's terms. choice None: it depends on the arguments."""
+
+    rules: RuleSet
+    caller: str | None
+    subject: Subject | None
+    choice: Choice | Denied | None
+
+
+def _known(rules: RuleSet, terms: Terms, caller: str | None) -> _Known:
+    found = subject(rules, terms, caller)
+    if isinstance(found, Denied):
+        return _Known(rules, caller, None, found)
+    fixed = None if looks_into_arguments(found, terms) else choose(found, terms, (), {})
+    return _Known(rules, caller, found, fixed)
+
+
 class Call:
     """An admitted call. It ends once, by `end`, `fail` or `cut`; what comes later changes nothing.
 
@@ -153,7 +181,7 @@ class Call:
         self._growing: threading.Event | None = None
         self._exhausted: Denied | None = None
         self._bill: Bill | None = None
-        self._billed = threading.Event()
+        self._released = False
 
     @property
     def id(self) -> str:
@@ -176,16 +204,16 @@ class Call:
         """What the call cost, in `currency`, as its ledger entry says; 0 if it was released, None before its end."""
         if not self.settled:
             return None
-        self._billed.wait(BILLED_WITHIN_S)
-        return money.from_atoms(self._bill.cost.atoms[self.currency], self.currency) if self._bill else Decimal(0)
+        bill = self._billed()
+        return money.from_atoms(bill.cost.atoms[self.currency], self.currency) if bill is not None else Decimal(0)
 
     @property
     def state(self) -> str | None:
         """How sure the cost is: "settled", "estimated" or "unpriced"; "released" without one, None before the end."""
         if not self.settled:
             return None
-        self._billed.wait(BILLED_WITHIN_S)
-        return self._bill.state.value if self._bill else "released"
+        bill = self._billed()
+        return bill.state.value if bill is not None else "released"
 
     @property
     def settled(self) -> bool:
@@ -275,7 +303,7 @@ class Call:
     def release(self) -> None:
         """The API was not called: nothing is charged, and no ledger entry is written."""
         if self._ended.acquire(blocking=False):
-            self._billed.set()
+            self._released = True
             self._host.spawn(self._host.void(self._ticket.ask))
 
     # --- streams -------------------------------------------------------------------------------------------------
@@ -419,8 +447,7 @@ class Call:
         return Charge(self._host.gate, known.rules, priced, self._ticket)
 
     def _settle(self, usage: Usage, bill: Bill | None, unseen: int | None = None) -> None:
-        if bill is not None:
-            self._tell(bill)
+        self._bill = bill
         self._host.spawn(self._settled(usage, bill, unseen))
 
     async def _settled(self, usage: Usage, bill: Bill | None, unseen: int | None) -> None:
@@ -428,9 +455,11 @@ class Call:
         if bill is not None:
             charge.bill = bill
         await self._host.settle(charge, usage, unseen)
-        if charge.bill is not None:
-            self._tell(charge.bill)
 
-    def _tell(self, bill: Bill) -> None:
-        self._bill = bill
-        self._billed.set()
+    def _billed(self) -> Bill | None:
+        """The bill of a call that has ended; None: it was released. Waits until the host's thread has made it."""
+        if self._bill is None and not self._released:
+            self._host.wait_for_turn(BILLED_WITHIN_S)
+            charge = self._charge
+            self._bill = charge.bill if charge is not None else None
+        return self._bill

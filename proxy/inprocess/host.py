@@ -50,6 +50,7 @@ log = structlog.get_logger()
 
 START_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 5.0
+ASKED_AT_ONCE: Final = 128  # questions that the store has before it; with thousands the last would seem unanswered
 
 Answered = Admitted | Denied
 
@@ -113,6 +114,7 @@ class Host:
         self.ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
         self._embedded = self._open_store()
         url = chosen.redis_url or (self._embedded.url if self._embedded is not None else "")
+        self._room = asyncio.Semaphore(ASKED_AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -255,7 +257,8 @@ class Host:
             rules, rule = question.subject.rules, question.rule
             if rule.estimate is EstimateMode.LEARNED and not question.given and ask.estimate.basis == "worst_case":
                 ask = pending.ask = replace(ask, estimate=self._learned(rules, rule, question, ask))
-            pending.answer = await self.gate.admit(ask)
+            async with self._room:
+                pending.answer = await self.gate.admit(ask)
         except BaseException as error:
             pending.error = error
         if isinstance(pending.answer, Admitted):
@@ -294,6 +297,11 @@ class Host:
             self._loop.call_soon_threadsafe(self._spawn, work)
         else:
             work.close()
+
+    def wait_for_turn(self, within_s: float) -> None:
+        """Wait until what was handed over before has begun."""
+        if self.usable:
+            self._run_there(asyncio.sleep(0)).result(within_s)
 
     def denied(self, reason: Reason, api: str, timezone: str) -> None:
         """Count a refusal."""

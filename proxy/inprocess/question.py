@@ -90,21 +90,34 @@ class Subject(msgspec.Struct, frozen=True):
     caller: Caller
 
 
-class Question(msgspec.Struct, frozen=True):
-    """One call as the gate is asked about it.
+class Choice(msgspec.Struct, frozen=True):
+    """Which rule prices a call, and the request as which it does.
 
-    outbound: as the rule prices it. guessed: its path is a guess that the answer may correct. stated: only the program
-    can say what the call costs. observed: nothing prices it, and it passes all the same. given: the estimate is the
-    program's own.
+    guessed: the request's path is a guess that the answer may correct. stated: only the program can say what the call
+    costs. observed: nothing prices it, and it passes all the same.
     """
 
     subject: Subject
     rule: Rule
     outbound: Outbound
-    estimate: Estimate
     guessed: bool
     stated: bool
     observed: bool
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One call as the gate is asked about it: a choice, and the most that the call can cost.
+
+    given: that is the program's own word.
+    """
+
+    subject: Subject
+    rule: Rule
+    outbound: Outbound
+    guessed: bool
+    stated: bool
+    observed: bool
+    estimate: Estimate
     given: bool
 
 
@@ -198,13 +211,23 @@ def _unknown_api(name: str, rule: Rule) -> Api:
 # --- one call --------------------------------------------------------------------------------------------------------
 
 
-def question(
-    subject: Subject, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int
-) -> Question | Denied:
-    """What this call asks for. Raises ConfigurationError for no amount, and what the program's functions raise."""
+def looks_into_arguments(subject: Subject, terms: Terms) -> bool:
+    """Whether the rule, or what it makes of a call, depends on the arguments; else every call has the same choice."""
     rules, api = subject.rules, subject.api
-    looked_into = terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
-    body = _body(terms, args, kwargs) if looked_into else None
+    return terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
+
+
+def question(choice: Choice, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int) -> Question:
+    """What this call asks for. Raises ConfigurationError for no amount, and what the program's functions raise."""
+    subject, rule, outbound = choice.subject, choice.rule, choice.outbound
+    estimate, given = _estimate(subject.rules, rule, outbound, terms, args, kwargs, now_ms)
+    return Question(subject, rule, outbound, choice.guessed, choice.stated, choice.observed, estimate, given)
+
+
+def choose(subject: Subject, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Choice | Denied:
+    """Find the rule. Raises what the program's own functions raise."""
+    rules, api = subject.rules, subject.api
+    body = _body(terms, args, kwargs) if looks_into_arguments(subject, terms) else None
     payload = encoded(body) if body is not None else b""
     rule, outbound, guessed = subject.rule, _itself(api, terms, payload), False
     if terms.path is not None:
@@ -226,8 +249,7 @@ def question(
         rule = stand_in(api.name, "stated" if terms.states_amounts else "observed", rules.currency)
     nothing_prices = rule.where == STAND_IN
     stated, observed = nothing_prices and terms.states_amounts, nothing_prices and not terms.states_amounts
-    estimate, given = _estimate(rules, rule, outbound, terms, args, kwargs, now_ms)
-    return Question(subject, rule, outbound, estimate, guessed, stated, observed, given)
+    return Choice(subject, rule, outbound, guessed, stated, observed)
 
 
 def _estimate(
