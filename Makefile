@@ -20,7 +20,7 @@ PYTHON ?=
 ARGS ?=
 
 .PHONY: help install dev run demo test lint format types pytest lock docker-lint docker-steps \
-        bench bench-overshoot bench-admission bench-memory clean
+        bench bench-overshoot bench-admission bench-inprocess bench-memory clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -110,6 +110,9 @@ bench-overshoot: .venv/.installed ## 128 streams a budget through three proxies:
 
 bench-admission: .venv/.installed ## what one admit + settle costs
 	@$(BIN)/python bench/admission.py $(ARGS)
+
+bench-inprocess: .venv/.installed ## 1 000 decorated calls in one Python process, and the check alone
+	@$(BIN)/python bench/inprocess.py $(ARGS)
 
 bench-memory: .venv/.installed ## 1 GiB up and down: memory; CPU for one streamed chunk
 	@$(BIN)/python bench/memory.py $(ARGS)

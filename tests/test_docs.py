@@ -48,6 +48,7 @@ OURS = (
     "docs/rules.md",
     "docs/wire.md",
     "docs/https.md",
+    "docs/python.md",
     "docs/interfaces.md",
 )
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import match, money, price
+from proxy.core import match, price
 from proxy.core.meter import Meter
 from proxy.core.model import (
     Admitted,
@@ -37,6 +37,7 @@ from proxy.data.charge import Charge
 from proxy.data.inbound import Call as PricedCall
 from proxy.inprocess import answers, endpoints
 from proxy.inprocess.errors import BudgetExceededException, refusal
+from proxy.inprocess.errors import amount as amount_of
 from proxy.inprocess.host import Host
 from proxy.inprocess.question import (
     METHOD,
@@ -193,7 +194,7 @@ class Call:
 
     @property
     def reserved(self) -> Decimal:
-        return money.from_atoms(self._reserved_atoms, self.currency)
+        return amount_of(self._reserved_atoms, self.currency)
 
     @property
     def rule(self) -> str:
@@ -205,7 +206,7 @@ class Call:
         if not self.settled:
             return None
         bill = self._billed()
-        return money.from_atoms(bill.cost.atoms[self.currency], self.currency) if bill is not None else Decimal(0)
+        return amount_of(bill.cost.atoms[self.currency], self.currency) if bill is not None else Decimal(0)
 
     @property
     def state(self) -> str | None:

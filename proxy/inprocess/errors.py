@@ -16,6 +16,11 @@ from proxy.core.model import Budget, Denied, Level, Reason
 from proxy.core.text import say
 
 
+def amount(atoms: int, currency: str) -> Decimal:
+    """An amount for programs: exact, without idle zeros."""
+    return Decimal(money.format_decimal(atoms, currency))
+
+
 class ConfigurationError(Exception):
     """The rules, the settings or an argument cannot be used; `str()` says what is wrong and what would help."""
 
@@ -52,11 +57,11 @@ class BudgetExceededException(Exception):
         self.resets_at: datetime | None = None
         if level is not None:
             self.budget, self.period, self.currency = level.budget, level.period, level.currency
-            self.limit = money.from_atoms(level.limit_atoms, level.currency)
-            self.spent = money.from_atoms(level.spent_atoms, level.currency)
-            self.reserved = money.from_atoms(level.reserved_atoms, level.currency)
+            self.limit = amount(level.limit_atoms, level.currency)
+            self.spent = amount(level.spent_atoms, level.currency)
+            self.reserved = amount(level.reserved_atoms, level.currency)
             if denied.estimate_atoms is not None:
-                self.estimate = money.from_atoms(denied.estimate_atoms, level.currency)
+                self.estimate = amount(denied.estimate_atoms, level.currency)
             self.resets_at = datetime.fromtimestamp(level.resets_at_ms / 1000, ZoneInfo(where.timezone))
 
     def message(self, language: str | None = None) -> str:
