@@ -109,6 +109,7 @@ class Control:
             path=self.terms.name,
             priority=Priority.ESSENTIAL if self.terms.essential else rule.priority,
             budgets=() if free else match.chain(rules, known.api, rule, known.caller),
+            guards=match.guards(rules, known.api, rule, known.caller),
             estimate=estimate,
             currency=rules.currency,
             timezone=rules.timezone,

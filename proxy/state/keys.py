@@ -17,6 +17,7 @@ SETTLED_KEPT_S = 3 * DAY_S  # after the day of admission: how late the repeat of
 UNCONFIRMED_KEPT_S = 7 * DAY_S  # how late a settlement may come after its lease ran out
 LEARNED_KEPT_S = 40 * DAY_S
 IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
+LIMITS_KEPT_S = 2 * DAY_S  # after the last call; a breaker two days after its last change or call
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
@@ -27,6 +28,8 @@ PATTERNS: dict[str, str] = {
     "switches": "hash",
     "budget:<name>:<period>": "hash",
     "quota:<rule>:<period>": "hash",
+    "limits:<scope>:<name>": "hash",
+    "breaker:<name>": "hash",
     "reservations": "hash",
     "leases": "zset",
     "settled:<day>": "set",
@@ -65,6 +68,13 @@ class Keys:
 
     def quota(self, rule: str, period: str) -> str:
         return f"{self.prefix}quota:{rule}:{period}"
+
+    def limits(self, place: str) -> str:
+        """place: "api:openai", "rule:openai/chat" or "caller:batch"."""
+        return f"{self.prefix}limits:{place}"
+
+    def breaker(self, name: str) -> str:
+        return f"{self.prefix}breaker:{name}"
 
     def settled(self, day: str) -> str:
         return f"{self.prefix}settled:{day}"
