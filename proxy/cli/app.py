@@ -24,6 +24,7 @@ COMMANDS = (
     "run",
     "status",
     "ledger",
+    "forecast",
     "check",
     "price",
     "schema",
