@@ -43,7 +43,7 @@ $(BIN)/python:
 	@touch $@
 
 .venv/.system: .make/system-packages | $(BIN)/python
-	@.make/system-packages redis-server curl node npm
+	@.make/system-packages redis-server curl node npm chromium fonts-noto-cjk
 	@touch $@
 
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json .venv/.system

@@ -46,6 +46,14 @@ class Problem(Exception):
         self.errors = errors
         self.headers = dict(headers or {})
 
+    def sentence(self, language: str) -> str:
+        """What is wrong, for people, with each value that does not fit."""
+        key = f"admin.{self.reason}"
+        told = say(
+            key if key in CATALOGUE else f"admin.title.{TITLES.get(self.status, 'internal')}", language, **self.values
+        )
+        return " ".join([told, *(f"{one['where']}: {one['what']}" for one in self.errors)])
+
     def document(self, language: str) -> dict[str, Any]:
         key = f"admin.{self.reason}"
         title = f"admin.title.{TITLES.get(self.status, 'internal')}"

@@ -45,6 +45,8 @@ PATTERNS: dict[str, str] = {
     "cache:flight:<digest>": "string",
     "cache:ends:<rule>": "zset",
     "cache:sizes:<rule>": "hash",
+    "session:<digest>": "hash",
+    "login:<address>": "string",
 }
 
 
@@ -108,3 +110,9 @@ class Keys:
 
     def proxy(self, host: str, pid: int) -> str:
         return f"{self.prefix}proxy:{host}:{pid}"
+
+    def session(self, digest: str) -> str:
+        return f"{self.prefix}session:{digest}"
+
+    def login(self, address: str) -> str:
+        return f"{self.prefix}login:{address}"
