@@ -21,6 +21,7 @@ from proxy.state.gate import Gate
 log = structlog.get_logger()
 
 FAILED = "settlement_failed"
+_NO_TIME = Decimal(0)
 
 
 class Charge:
@@ -43,7 +44,10 @@ class Charge:
 
     @property
     def seconds(self) -> Decimal:
-        """How long the call has been running, to the millisecond."""
+        """How long the call has been running, to the millisecond; 0 where its price does not look at the time."""
+        prices = self.call.rule.price
+        if prices.per_second is None and prices.per_minute is None and not prices.per_unit:
+            return _NO_TIME
         return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
 
     async def keep_ahead(self, usage: Usage, ahead: int = 0) -> bool:

@@ -19,9 +19,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -111,16 +111,14 @@ def _circuit_open(ask: Ask, reply: list[int]) -> Denied:
     return Denied(Reason.CIRCUIT_OPEN, 503, None, None, wait_s, wait_s is not None, detail)
 
 
-@dataclass(slots=True)
-class _Live:
+class _Live(msgspec.Struct):
     """A reservation that this worker runs."""
 
     plan: Plan
     renewed_ms: int
 
 
-@dataclass(slots=True)
-class _Statement:
+class _Statement(msgspec.Struct):
     """A settle or void that must reach Redis, however often it takes. The store gives it the answer."""
 
     gate: Gate
