@@ -212,7 +212,8 @@ class Plan:
             for bp in b.thresholds_bp():
                 marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
             lines = (b.limit_atoms, b.restrict_bp, b.stop_bp)
-            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name))
+            in_atoms = [threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp)]
+            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name, *in_atoms))
             extend.append((b.limit_atoms, digits, b.currency))
             settle.append((b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text, marks))
             thresholds = list(b.thresholds_bp())

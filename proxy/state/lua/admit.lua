@@ -11,7 +11,8 @@
 --       2 facts (JSON, for reclaim and for people)
 --       3 what its plan says: {from and until (ms): inside them all windows of the call (budgets, quota, local day) are
 --           the current ones, keep the quota until (ms), n budgets: each {limit (atoms), restrict, stop (basis points),
---           keep until (ms), digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601, name},
+--           keep until (ms), digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601, name,
+--           restrict and stop once more, as atoms of that limit},
 --           fields of `switches` that this call obeys: bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:..,
 --           pause:.. (the API asked for a pause),
 --           limits: one list for each hash, each {name, which amount (above 5: an estimate behind the n), most, bucket
@@ -36,7 +37,8 @@ essential, free = essential == 1, free == 1
 
 -- 1. read -------------------------------------------------------------------------------------------------------
 if now < from_ms or now >= until_ms then return {-1, now} end
-local switched = call('HMGET', KEYS[3], unpack(switches))
+-- Mostly nothing is switched: then there is no such key.
+local switched = call('EXISTS', KEYS[3]) == 1 and call('HMGET', KEYS[3], unpack(switches)) or {}
 local bypass, lift = now < until_of(switched[1]), now < until_of(switched[3])
 local position, quota = -1, nil
 if units >= 0 then
@@ -145,7 +147,8 @@ for i = 1, n do
   local limit, estimate = raised(budget[1], level[4]), estimates[first + i]
   local held, rank = spent + reserved, 0
   if costs and not bypass then
-    local restrict, stop = threshold(limit, budget[2]), threshold(limit, budget[3])
+    local restrict, stop = budget[11], budget[12]
+    if level[4] then restrict, stop = threshold(limit, budget[2]), threshold(limit, budget[3]) end
     if not essential and held >= restrict and not restricts(budget[10]) then restrict = math.huge end
     if spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
     elseif not essential and spent >= restrict then rank = RESTRICTED
