@@ -20,6 +20,7 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.core import match, price
+from proxy.core.guards import Guards
 from proxy.core.meter import Meter
 from proxy.core.model import (
     Admitted,
@@ -48,6 +49,7 @@ from proxy.inprocess.question import (
     Terms,
     choose,
     cost_of,
+    guards,
     looks_into_arguments,
     question,
     subject,
@@ -58,6 +60,7 @@ log = structlog.get_logger()
 
 LOOKAHEAD_TOKENS: Final = 4  # that an API may produce between a piece of a stream and its end
 BILLED_WITHIN_S: Final = 2.0
+LIMITS_ONLY: Final = "limits_only"
 NOT_STATED: Final = "cost_not_stated"
 COST_FAILED: Final = "cost_failed"
 
@@ -93,12 +96,15 @@ class Control:
         if isinstance(choice, Denied):
             raise self._refused(host, choice, None)
         asked = question(choice, self.terms, args, kwargs, now_ms)
-        return asked, self._ask(host, asked, now_ms)
+        known_guards = known.guards.get(asked.rule.id)
+        if known_guards is None:
+            known_guards = known.guards[asked.rule.id] = guards(asked.subject, asked.rule, self.terms)
+        return asked, self._ask(host, asked, now_ms, known_guards)
 
-    def _ask(self, host: Host, asked: Question, now_ms: int) -> Ask:
+    def _ask(self, host: Host, asked: Question, now_ms: int, guarded: Guards) -> Ask:
         known, rule, estimate = asked.subject, asked.rule, asked.estimate
         rules = known.rules
-        free = asked.observed or estimate.basis == "free"
+        free = asked.observed or estimate.basis == "free" or not self.terms.priced
         return Ask(
             id=host.ids.new(now_ms),
             at_ms=now_ms,
@@ -114,6 +120,7 @@ class Control:
             currency=rules.currency,
             timezone=rules.timezone,
             free=free,
+            guards=guarded,
         )
 
     def _answered(self, host: Host, asked: Question, ask: Ask, answer: Admitted | Denied) -> Call:
@@ -149,14 +156,15 @@ class _Known(msgspec.Struct, frozen=True):
     caller: str | None
     subject: Subject | None
     choice: Choice | Denied | None
+    guards: dict[str, Guards]  # by rule; kept, because the gate knows them by their identity
 
 
 def _known(rules: RuleSet, terms: Terms, caller: str | None) -> _Known:
     found = subject(rules, terms, caller)
     if isinstance(found, Denied):
-        return _Known(rules, caller, None, found)
+        return _Known(rules, caller, None, found, {})
     fixed = None if looks_into_arguments(found, terms) else choose(found, terms, (), {})
-    return _Known(rules, caller, found, fixed)
+    return _Known(rules, caller, found, fixed, {})
 
 
 class Call:
@@ -449,6 +457,9 @@ class Call:
         return Charge(self._host.gate, known.rules, priced, self._ticket)
 
     def _settle(self, usage: Usage, bill: Bill | None, unseen: int | None = None) -> None:
+        if not self._terms.priced:
+            cost = cost_of(self._question.subject.rules, 0, self._ticket.now_ms)
+            bill = Bill(cost, State.UNPRICED, {}, note=LIMITS_ONLY)
         self._bill = bill
         self._host.spawn(self._settled(usage, bill, unseen))
 
