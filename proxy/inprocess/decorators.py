@@ -18,7 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from proxy.core.guards import Counts, Limit, Limited
 from proxy.inprocess import host as hosts
 from proxy.inprocess.call import Call, Control
-from proxy.inprocess.question import Amount, Body, Terms
+from proxy.inprocess.question import Amount, Body, Terms, joined
 from proxy.inprocess.streams import delegated, is_stream, watched
 
 MOST_CALLS: Final = 10**12
