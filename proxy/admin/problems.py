@@ -37,6 +37,7 @@ class Problem(Exception):
         *,
         errors: Sequence[Mapping[str, str]] = (),
         headers: Mapping[str, str] | None = None,
+        sentence: str | None = None,
         **values: object,
     ) -> None:
         super().__init__(reason)
@@ -44,6 +45,7 @@ class Problem(Exception):
         self.reason = reason
         self.values = values
         self.errors = errors
+        self.sentence = sentence  # said already, in the asker's language
         self.headers = dict(headers or {})
 
     def sentence(self, language: str) -> str:
@@ -61,7 +63,7 @@ class Problem(Exception):
             "type": f"urn:spendgate:problem:{self.reason}",
             "title": say(title, language),
             "status": self.status,
-            "detail": say(key, language, **self.values) if key in CATALOGUE else say(title, language),
+            "detail": self.sentence or say(key if key in CATALOGUE else title, language, **self.values),
             "reason": self.reason,
         }
         if self.errors:

@@ -25,6 +25,8 @@ COMMANDS = (
     "status",
     "ledger",
     "forecast",
+    "emergency",
+    "audit",
     "check",
     "price",
     "schema",

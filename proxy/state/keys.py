@@ -47,6 +47,8 @@ PATTERNS: dict[str, str] = {
     "cache:sizes:<rule>": "hash",
     "session:<digest>": "hash",
     "login:<address>": "string",
+    "audit": "stream",
+    "audit:head": "hash",
 }
 
 

@@ -16,6 +16,7 @@ from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import Admitted, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
+from proxy.state import audit
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
@@ -64,6 +65,8 @@ EXPECTED = {
     "HMGET 'KEY:leader": ["host:1", "1"],
     "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
     "HGET 'KEY:cache:sizes": ["15"],
+    "XREVRANGE 'KEY:audit": ["noted", "anna", "first of all"],
+    "HGETALL 'KEY:audit:head": ["count", "1", "hash"],
     "TTL": ["3"],
     "DEL": ["1"],
     "UNLINK": ["1"],
@@ -103,6 +106,8 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     await publish(store, keys, info)
     async with Client(server.url) as client:
         assert (await Election(client, keys, "one", "host:1").ask()).leads
+        who = audit.Who("anna", "cli")
+        await audit.record(client, keys, audit.draft(who, "noted", "all", "first of all", wall_ms(), SEOUL))
     answers = Answers(store, keys)
     kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
     about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")
