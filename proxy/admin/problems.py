@@ -45,13 +45,13 @@ class Problem(Exception):
         self.reason = reason
         self.values = values
         self.errors = errors
-        self.sentence = sentence  # said already, in the asker's language
+        self.told = sentence  # said already, in the asker's language
         self.headers = dict(headers or {})
 
     def sentence(self, language: str) -> str:
         """What is wrong, for people, with each value that does not fit."""
         key = f"admin.{self.reason}"
-        told = say(
+        told = self.told or say(
             key if key in CATALOGUE else f"admin.title.{TITLES.get(self.status, 'internal')}", language, **self.values
         )
         return " ".join([told, *(f"{one['where']}: {one['what']}" for one in self.errors)])
@@ -63,7 +63,7 @@ class Problem(Exception):
             "type": f"urn:spendgate:problem:{self.reason}",
             "title": say(title, language),
             "status": self.status,
-            "detail": self.sentence or say(key if key in CATALOGUE else title, language, **self.values),
+            "detail": self.told or say(key if key in CATALOGUE else title, language, **self.values),
             "reason": self.reason,
         }
         if self.errors:
