@@ -29,6 +29,7 @@ from proxy.settings import Address, Settings
 from proxy.state import proxies
 from proxy.state.cache import Answers
 from proxy.state.gate import Gate
+from proxy.state.hosts import Hosts
 from proxy.state.keys import Keys
 from proxy.state.store import Store, StoreUnavailable
 
@@ -59,6 +60,8 @@ class Worker:
         self.listener = interceptor.listener = Listener(
             self.page.handle, Limits(), on_bad_request=self.page.on_bad_request
         )
+        self.hosts = Hosts(self.keys, self.gate.now_ms, lambda: self.rules.timezone)
+        self.page.noted = interceptor.noted = self.hosts.count
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, sock: socket.socket | None = None) -> None:
@@ -76,6 +79,7 @@ class Worker:
             asyncio.create_task(self._watch_rules(), name="watch-rules"),
             asyncio.create_task(self.gate.maintain(), name="maintain-reservations"),
             asyncio.create_task(self.answers.maintain(), name="renew-flights"),
+            asyncio.create_task(self.hosts.keep_written(self.store), name="write-hosts"),
             asyncio.create_task(proxies.keep_published(self.store, self.keys, self._info), name="publish-state"),
         ]
 

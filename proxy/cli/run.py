@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -172,16 +171,8 @@ def free_port(host: str) -> int:
         return port
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A proxy that was started for the moment."""
-
-    process: subprocess.Popen[bytes]
-    admin_url: str
-
-
 @contextmanager
-def started(frame: Frame, settings: Settings, listen: str) -> Iterator[Serving]:
+def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subprocess.Popen[bytes]]:
     """A proxy of our own, in its own session so that Ctrl-C reaches only the program; drained at the end."""
     admin = free_port("127.0.0.1")
     arguments = ["--rules", str(settings.rules), "--listen", listen, "--admin", f"127.0.0.1:{admin}"]
@@ -201,7 +192,7 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[Serving]:
         )
         try:
             _wait_until_ready(frame, process, admin, log)
-            yield Serving(process, f"http://127.0.0.1:{admin}")
+            yield process
         finally:
             process.terminate()
             try:

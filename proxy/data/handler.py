@@ -10,6 +10,7 @@ request in flight keeps those it began with.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import structlog
 from msgspec.structs import replace
@@ -31,6 +32,7 @@ from proxy.data.upstream import Pool
 from proxy.data.websocket import WebSocketPassage
 from proxy.state.cache import Answers
 from proxy.state.gate import Gate
+from proxy.state.hosts import OBSERVED, REFUSED, TUNNEL
 
 log = structlog.get_logger()
 
@@ -38,6 +40,14 @@ log = structlog.get_logger()
 _DOES_NOT_FIT = (Reason.BUDGET_INSUFFICIENT, Reason.BUDGET_STOPPED)
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"  # what passes here; TRACE does not
 _REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431: Reason.HEAD_TOO_LARGE}
+
+
+Noted = Callable[..., None]
+"""(host, caller, outcome, bytes)"""
+
+
+def _not_noted(_host: str, _caller: str, _outcome: str, _size: int = 0) -> None:
+    """Where nobody wants to know."""
 
 
 class Page:
@@ -48,6 +58,7 @@ class Page:
     ) -> None:
         """interceptor: without one, every CONNECT passes as a tunnel or not at all."""
         self._interceptor = interceptor or Interceptor()
+        self.noted: Noted = _not_noted  # told of every host beside what the rules price call by call
         self.rules = rules
         self.gate = gate
         self.pool = pool
@@ -70,12 +81,14 @@ class Page:
         if isinstance(call, Opening):
             call = await self._interceptor.open(exchange, call, self.handle) or call
         if isinstance(call, Refused):
+            if call.unknown is not None:
+                self.noted(call.unknown, call.caller, REFUSED)
             await self._refuse(exchange, rules, call.denied, call.speaks)
         if not isinstance(call, Call):
             return
         estimate = self._estimate(rules, call, now_ms)
         ask = _question(exchange.id, now_ms, rules, call, estimate)
-        if call.rule.handling is None:
+        if call.rule.handling is None or call.outbound.websocket:  # a conversation is no answer
             await self._carry(exchange, rules, call, ask)
             return
 
@@ -112,6 +125,10 @@ class Page:
             if failure is not None:
                 await self._refuse(exchange, rules, failure, call.api.speaks, call)
         finally:
+            if isinstance(passage, Crossing) or call.observed:
+                outbound = call.outbound
+                name = inbound.host_name(outbound.scheme, outbound.host, outbound.port)
+                self.noted(name, call.caller.name, OBSERVED if call.observed else TUNNEL, passage.size)
             await passage.settle()
 
     def _estimate(self, rules: RuleSet, call: Call, now_ms: int) -> Estimate:
@@ -203,7 +220,6 @@ def _question(request_id: str, now_ms: int, rules: RuleSet, call: Call, estimate
         currency=rules.currency,
         timezone=rules.timezone,
         free=free,
-        guards=match.guards(rules, call.api, call.rule, call.caller),
     )
 
 

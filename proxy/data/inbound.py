@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from proxy.core import authority, decode, match
 from proxy.core.fieldnames import PerName
@@ -53,20 +54,7 @@ class Heading:
     """
 
     __slots__ = (
-        *(
-            "api",
-            "coding",
-            "forward",
-            "frame",
-            "headers",
-            "host",
-            "length_at",
-            "normal",
-            "path",
-            "port",
-            "query",
-            "reads_body",
-        ),
+        *("api", "forward", "frame", "headers", "host", "length_at", "normal", "path", "port", "query", "reads_body"),
         *("rule", "scheme", "websocket", "who"),
     )
 
@@ -99,7 +87,6 @@ class Heading:
         self.normal = normal
         self.reads_body = reads_body
         self.websocket = websocket
-        self.coding = _header(headers, "content-encoding")
         self.rule: Rule | None = None
         self.frame: tuple[Origin, bytes, bytes | None] | None = None
 
@@ -135,6 +122,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     denied: Denied
     speaks: Speaks = Speaks.PROBLEM
+    unknown: str | None = None  # the host that no rule knows, as `host_name` writes it
+    caller: str = ""
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
@@ -194,7 +183,7 @@ async def read(
         body = await exchange.body.read(BODY_READ_LIMIT)
         if body is not None:
             size = len(body)
-    coding = heading.coding if body else None
+    coding = _header(headers, "content-encoding") if body else None
     text = body if body is None or coding is None else _readable(body, coding)
     outbound = Outbound(
         exchange.method, scheme, host, port, path, heading.query, headers, text, size, heading.websocket
@@ -203,16 +192,20 @@ async def read(
         return Call(api, heading.rule, who.caller, outbound, body, forward, who.header, heading=heading)
 
     if api is None:
+        unknown = host_name(scheme, host, port)
         if rules.unknown is not Policy.OBSERVE:
-            return _no_rule(method=exchange.method, target=_shown(scheme, host, port, path))
+            refused = _no_rule(method=exchange.method, target=_shown(scheme, host, port, path))
+            return replace(refused, unknown=unknown, caller=who.caller.name)
         if authority.is_private(host):
-            return _no_rule(text="private_destination", target=host)
+            refused = _no_rule(text="private_destination", target=host)
+            return replace(refused, unknown=unknown, caller=who.caller.name)
         api, rule = _observed(host, port, scheme, rules.currency)
         return Call(api, rule, who.caller, outbound, body, True, who.header, observed=True, named=False)
     rule_found = match.match(api, outbound, heading.normal)
     if rule_found is None:
         if scheme == "connect":
-            return _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
+            refused = _no_rule(text="opaque_tunnel", target=f"{host}:{port}", mount=api.mount)
+            return replace(refused, unknown=host_name(scheme, host, port), caller=who.caller.name)
         if heading.websocket and rules.unknown is not Policy.OBSERVE:
             return _no_rule(api.speaks, text="no_websocket_rule", target=_shown(scheme, host, port, path))
         if rules.unknown is not Policy.OBSERVE:
@@ -328,6 +321,14 @@ def _readable(body: bytes, coding: str) -> bytes | None:
         return None
     text = b"".join(decoder.feed(body))
     return None if decoder.full or decoder.broken else text
+
+
+def host_name(scheme: str, host: str, port: int) -> str:
+    """A host in one form: "name" or "name:port" of HTTPS and tunnels, "http://name" of plain HTTP."""
+    name = f"[{host}]" if ":" in host else host
+    usual = 80 if scheme == "http" else 443
+    name = name if port == usual else f"{name}:{port}"
+    return f"http://{name}" if scheme == "http" else name
 
 
 def _shown(scheme: str, host: str, port: int, path: str) -> str:

@@ -23,7 +23,7 @@ from proxy.core.model import Api, Caller, Denied, OnPinned, Reason
 from proxy.core.text import say
 from proxy.data.connection import Connection, Host, Limits
 from proxy.data.exchange import Exchange, Handler, OnBadRequest
-from proxy.data.inbound import Inside, Opening, Refused
+from proxy.data.inbound import Inside, Opening, Refused, host_name
 from proxy.data.leaves import Leaves, NoCertificate
 
 log = structlog.get_logger()
@@ -153,7 +153,7 @@ class Interceptor:
             self._passing[(opening.caller.name, opening.host)] = self.listener.loop.time() + REMEMBERED_S
             while len(self._passing) > REMEMBERED_MOST:
                 self._passing.popitem(last=False)
-        self.noted(f"{opening.host}:{opening.port}", opening.caller.name, outcome)
+        self.noted(host_name("connect", opening.host, opening.port), opening.caller.name, outcome)
         log.warning(
             f"intercept.{outcome}",
             host=opening.host,

@@ -108,6 +108,11 @@ class WebSocketPassage:
         )
         return None
 
+    @property
+    def size(self) -> int:
+        """Bytes both ways."""
+        return sum(self._sizes)
+
     async def settle(self) -> None:
         """Charge the session for what passed."""
         if not self._charge.settled:

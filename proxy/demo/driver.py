@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,7 +26,7 @@ from proxy.cli.place import quiet, unreachable
 from proxy.cli.run import free_port, started
 from proxy.cli.stage import Stage
 from proxy.core.model import Budget
-from proxy.demo import showcase, story
+from proxy.demo import story
 from proxy.demo.simulator import ModelPrice, Prices, Simulator
 from proxy.demo.story import Step
 from proxy.rules_file import load_text
@@ -176,12 +175,12 @@ class Driver:
             await asyncio.sleep(seconds)
 
 
-def perform(frame: Frame, *, fast: bool, dashboard: bool) -> int:
-    """The whole demonstration; the exit code. dashboard: it ends with one that stays open until Ctrl-C."""
+def perform(frame: Frame, *, fast: bool) -> int:
+    """The whole demonstration; the exit code."""
     quiet()
     stage = Stage(frame)
     try:
-        return asyncio.run(_perform(frame, stage, fast=fast, dashboard=dashboard))
+        return asyncio.run(_perform(frame, stage, fast=fast))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except Unexpected as error:
@@ -190,7 +189,7 @@ def perform(frame: Frame, *, fast: bool, dashboard: bool) -> int:
         stage.close()
 
 
-async def _perform(frame: Frame, stage: Stage, *, fast: bool, dashboard: bool) -> int:
+async def _perform(frame: Frame, stage: Stage, *, fast: bool) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Nothing may stay behind: the proxy and its store have to be stopped first.
@@ -221,8 +220,6 @@ async def _perform(frame: Frame, stage: Stage, *, fast: bool, dashboard: bool) -
                 driver = Driver(stage, http, root, Ledger(reader, Keys()), budget, fast=fast)
                 level = await driver.play()
                 stage.summary(level, driver.crossed, driver.calls, driver.refused, simulator.bill.totals())
-            if dashboard:
-                await showcase.show(frame, simulator, stage.dashboard, browse=sys.stdout.isatty())
     return Exit.OK
 
 

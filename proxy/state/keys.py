@@ -16,8 +16,8 @@ QUOTA_KEPT_S = 40 * DAY_S  # after the period's end
 SETTLED_KEPT_S = 3 * DAY_S  # after the day of admission: how late the repeat of a settlement is still recognised
 UNCONFIRMED_KEPT_S = 7 * DAY_S  # how late a settlement may come after its lease ran out
 LEARNED_KEPT_S = 40 * DAY_S
+HOSTS_KEPT_S = 40 * DAY_S  # after the day's end
 IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
-LIMITS_KEPT_S = 2 * DAY_S  # after the last call; a breaker two days after its last change or call
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
@@ -28,8 +28,6 @@ PATTERNS: dict[str, str] = {
     "switches": "hash",
     "budget:<name>:<period>": "hash",
     "quota:<rule>:<period>": "hash",
-    "limits:<scope>:<name>": "hash",
-    "breaker:<name>": "hash",
     "reservations": "hash",
     "leases": "zset",
     "settled:<day>": "set",
@@ -38,6 +36,7 @@ PATTERNS: dict[str, str] = {
     "thresholds": "stream",
     "day:<day>": "hash",
     "day:<day>:callers": "zset",
+    "hosts:<day>": "hash",
     "learned:<rule>:<model>": "list",
     "proxy:<host>:<pid>": "hash",
     "leader": "hash",
@@ -45,10 +44,6 @@ PATTERNS: dict[str, str] = {
     "cache:flight:<digest>": "string",
     "cache:ends:<rule>": "zset",
     "cache:sizes:<rule>": "hash",
-    "session:<digest>": "hash",
-    "login:<address>": "string",
-    "audit": "stream",
-    "audit:head": "hash",
 }
 
 
@@ -73,13 +68,6 @@ class Keys:
     def quota(self, rule: str, period: str) -> str:
         return f"{self.prefix}quota:{rule}:{period}"
 
-    def limits(self, place: str) -> str:
-        """place: "api:openai", "rule:openai/chat" or "caller:batch"."""
-        return f"{self.prefix}limits:{place}"
-
-    def breaker(self, name: str) -> str:
-        return f"{self.prefix}breaker:{name}"
-
     def settled(self, day: str) -> str:
         return f"{self.prefix}settled:{day}"
 
@@ -94,6 +82,9 @@ class Keys:
 
     def day_callers(self, day: str) -> str:
         return f"{self.prefix}day:{day}:callers"
+
+    def hosts(self, day: str) -> str:
+        return f"{self.prefix}hosts:{day}"
 
     def learned(self, rule: str, model: str) -> str:
         return f"{self.prefix}learned:{rule}:{model}"
@@ -112,9 +103,3 @@ class Keys:
 
     def proxy(self, host: str, pid: int) -> str:
         return f"{self.prefix}proxy:{host}:{pid}"
-
-    def session(self, digest: str) -> str:
-        return f"{self.prefix}session:{digest}"
-
-    def login(self, address: str) -> str:
-        return f"{self.prefix}login:{address}"

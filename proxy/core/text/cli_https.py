@@ -144,4 +144,81 @@ sudo spendgate ca install --data .spendgate""",
         "en": "Programs that do not accept our certificate pass as tunnels of rule {rule}.",
         "ko": "우리 인증서를 받아들이지 않는 프로그램은 {rule} 규칙의 터널로 통과합니다.",
     },
+    # --- discover
+    "cli.discover.summary": {
+        "en": "Show hosts that no rule prices call by call.",
+        "ko": "호출마다 값이 매겨지지 않는 호스트를 보여 줍니다.",
+    },
+    "cli.discover.about": {
+        "en": """Lists the hosts that programs reached through HTTP_PROXY or HTTPS_PROXY and whose calls the rules do
+            not price one by one: tunnels, hosts without a rule (let pass or refused), and programs that could not be
+            intercepted. Says how often, by whom, and whether such a host usually costs money, by a list that comes
+            with spendgate. Ends with the lines to add to rules.yaml.""",
+        "ko": """프로그램이 HTTP_PROXY나 HTTPS_PROXY로 접속했지만 규칙이 호출마다 값을 매기지 않는 호스트를
+            나열합니다. 터널, 규칙이 없어 통과하거나 거절된 호스트, 가로챌 수 없었던 프로그램이 여기에 듭니다. 얼마나
+            자주, 누가 썼는지와 보통 돈이 드는 호스트인지를 spendgate에 든 목록으로 알려 주고, rules.yaml에 더할 줄을
+            끝에 보여 줍니다.""",
+    },
+    "cli.discover.examples": {
+        "en": """\
+spendgate discover
+spendgate discover --days 30 --json""",
+        "ko": """\
+spendgate discover
+spendgate discover --days 30 --json""",
+    },
+    "cli.opt.days": {"en": "Look back so many days (default: 7).", "ko": "며칠 전까지 볼지 정합니다 (기본: 7)."},
+    "cli.discover.none": {
+        "en": "Days looked at: {days}. Nothing went anywhere but to APIs whose calls are priced.",
+        "ko": "최근 {days}일 동안 호출마다 값이 매겨지는 API 말고는 접속한 곳이 없습니다.",
+    },
+    "cli.discover.host": {"en": "host", "ko": "호스트"},
+    "cli.discover.calls": {"en": "connections", "ko": "연결"},
+    "cli.discover.size": {"en": "data", "ko": "데이터"},
+    "cli.discover.callers": {"en": "callers", "ko": "호출자"},
+    "cli.discover.paid": {"en": "costs money?", "ko": "유료인가요?"},
+    "cli.discover.outcome.tunnel": {"en": "as tunnels", "ko": "터널"},
+    "cli.discover.outcome.observed": {"en": "unpriced", "ko": "가격 없음"},
+    "cli.discover.outcome.refused": {"en": "refused", "ko": "거절"},
+    "cli.discover.outcome.certificate_refused": {"en": "not trusting us", "ko": "인증서 거부"},
+    "cli.discover.outcome.http2_refused": {"en": "HTTP/2 only", "ko": "HTTP/2만 사용"},
+    "cli.discover.likely.yes": {"en": "yes", "ko": "예"},
+    "cli.discover.likely.perhaps": {"en": "perhaps", "ko": "아마도"},
+    "cli.discover.likely.no": {"en": "no", "ko": "아니요"},
+    "cli.discover.likely.unknown": {"en": "unknown", "ko": "모름"},
+    "cli.discover.why.models": {"en": "AI models, billed by token or call", "ko": "토큰이나 호출로 과금되는 AI 모델"},
+    "cli.discover.why.media": {"en": "pictures or video, billed each", "ko": "건마다 과금되는 이미지나 영상"},
+    "cli.discover.why.speech": {"en": "speech, billed by time or character", "ko": "시간이나 글자로 과금되는 음성"},
+    "cli.discover.why.text": {
+        "en": "translation or recognition, billed by character or page",
+        "ko": "글자나 쪽으로 과금되는 번역이나 인식",
+    },
+    "cli.discover.why.maps": {"en": "maps, billed by request", "ko": "요청마다 과금되는 지도"},
+    "cli.discover.why.messages": {"en": "messages, billed each", "ko": "건마다 과금되는 메시지"},
+    "cli.discover.why.search": {"en": "search, billed by query", "ko": "질의마다 과금되는 검색"},
+    "cli.discover.why.data": {"en": "data, billed by request", "ko": "요청마다 과금되는 데이터"},
+    "cli.discover.why.code": {"en": "source code", "ko": "소스 코드 저장소"},
+    "cli.discover.why.weights": {"en": "downloads of models", "ko": "모델 내려받기"},
+    "cli.discover.why.sign_in": {"en": "signing in", "ko": "로그인"},
+    "cli.discover.why.telemetry": {"en": "reports of programs about themselves", "ko": "프로그램의 상태 보고"},
+    "cli.discover.why.named_api": {"en": "its name says that it is an API", "ko": "이름으로 보아 API입니다"},
+    "cli.discover.why.not_listed": {"en": "not on the list", "ko": "목록에 없습니다"},
+    "cli.discover.why.in_rules": {"en": "an API of rules.yaml", "ko": "rules.yaml에 있는 API"},
+    "cli.discover.why.many": {"en": "too many hosts to name in a day", "ko": "하루에 적을 수 있는 수를 넘은 호스트들"},
+    "cli.discover.intercept": {
+        "en": "The calls to {host} are not seen. With “intercept: true” at “{api}” in rules.yaml each is priced by itself.",
+        "ko": "{host} 호출은 내용이 보이지 않습니다. rules.yaml의 ‘{api}’에 ‘intercept: true’를 더하면 호출마다 값을 매깁니다.",
+    },
+    "cli.discover.comment.rate": {
+        "en": "replace 1 by what a US dollar is worth in {currency}",
+        "ko": "1을 미국 달러 하나의 {currency} 가치로 바꾸세요",
+    },
+    "cli.discover.comment.price": {
+        "en": "replace 1 by the price of a call",
+        "ko": "1을 호출 한 번의 가격으로 바꾸세요",
+    },
+    "cli.discover.add": {
+        "en": "Add these lines to rules.yaml to price what may cost money:",
+        "ko": "돈이 들 수 있는 호출에 값을 매기려면 rules.yaml에 다음 줄을 더하세요:",
+    },
 }
