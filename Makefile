@@ -20,7 +20,7 @@ PYTHON ?=
 ARGS ?=
 
 .PHONY: help install dev run demo test lint format types pytest lock docker-lint docker-steps \
-        bench bench-overshoot bench-admission bench-inprocess bench-memory clean
+        bench bench-overshoot bench-admission bench-inprocess bench-memory bench-forecast clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -43,7 +43,7 @@ $(BIN)/python:
 	@touch $@
 
 .venv/.system: .make/system-packages | $(BIN)/python
-	@.make/system-packages redis-server curl node npm
+	@.make/system-packages redis-server curl node npm chromium fonts-noto-cjk
 	@touch $@
 
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json .venv/.system
@@ -116,6 +116,9 @@ bench-inprocess: .venv/.installed ## 1 000 decorated calls in one Python process
 
 bench-memory: .venv/.installed ## 1 GiB up and down: memory; CPU for one streamed chunk
 	@$(BIN)/python bench/memory.py $(ARGS)
+
+bench-forecast: .venv/.installed ## errors and intervals of the forecast, on made-up series or those of ARGS=FOLDER
+	@$(BIN)/python bench/forecast.py $(ARGS)
 
 clean: ## remove what was installed and built here (never .spendgate: it holds the counters)
 	@rm -rf .venv dist bench/.cache bench/results tests/node/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

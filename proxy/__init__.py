@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.inprocess.call import Call
-    from proxy.inprocess.decorators import budget, budget_controlled_api
+    from proxy.inprocess.decorators import api_rate_limited, budget, budget_controlled_api
     from proxy.inprocess.errors import (
         BudgetExceededException,
         CircuitOpenException,
@@ -36,6 +36,7 @@ else:
     # Read when first asked for: the proxy itself, and `import proxy`, pay nothing for them.
     _HOMES = {
         "Call": "call",
+        "api_rate_limited": "decorators",
         "budget": "decorators",
         "budget_controlled_api": "decorators",
         "BudgetExceededException": "errors",
@@ -70,6 +71,7 @@ __all__ = [
     "ServiceStoppedException",
     "StoreUnavailableException",
     "UnknownCallerException",
+    "api_rate_limited",
     "budget",
     "budget_controlled_api",
     "configure",

@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
+from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache
 from proxy.rules_terms import (
     Clock,
@@ -21,7 +22,6 @@ from proxy.rules_terms import (
     Duration,
     FieldTestSpec,
     PeriodText,
-    RateLimit,
     Seconds,
     Statuses,
     rounding_text,
@@ -130,7 +130,7 @@ class Budget(BudgetTerms):
     applies_to: AppliesTo = key("Counts only the calls of this API, rule or caller; without it all calls.")
 
 
-class Caller(Model):
+class Caller(Waits):
     """A program with a virtual key: it never holds the real one."""
 
     name: Name = must("Name of the caller, unique in the file.")
@@ -258,7 +258,7 @@ class TimeOfDay(Model):
     multiplier: Amount = must("The price is multiplied by this: 0.5 is half price.")
 
 
-class Price(CallBounds):
+class Price(CallBounds, Waits):
     """One rule: the calls it holds for, and what they cost. The first rule that fits wins."""
 
     name: Name = key("Name of the rule, for the ledger and for budgets; without it its number.")
@@ -286,6 +286,7 @@ class Price(CallBounds):
     vat: Vat = key("Value-added tax on top: 0.1 or 10%.")
     budget: BudgetTerms = key("A budget for the calls of this rule alone.")
     cache: Cache = key("Keep answers and give them again to the same question.")
+    breaker: Breaker = key("A circuit breaker for the calls of this rule alone.")
 
 
 # --- the API ---------------------------------------------------------------------------------------------------------
@@ -298,17 +299,7 @@ class Credentials(Model):
     value: SecretText = must("Its value, with environment variables as ${NAME}.")
 
 
-class Breaker(Model):
-    """When to stop calling an API that fails."""
-
-    failures: Percent = must("Share of failing calls that opens the circuit.")
-    of_at_least: Whole = key("Calls in the window before the share counts.")
-    window: Duration = must("Length of the window.")
-    open_for: Duration = must("How long no call passes.")
-    probes: Whole = key("Calls that then try whether it works again.")
-
-
-class Api(CallBounds, Timeouts, Interception):
+class Api(CallBounds, Timeouts, Interception, Waits):
     """A paid API."""
 
     name: Name = must("Name of the API, unique in the file.")
@@ -323,10 +314,11 @@ class Api(CallBounds, Timeouts, Interception):
     )
     budget: BudgetTerms = key("A budget for this API alone.")
     prices: list[Price] = must("The rules, first match wins.", min_length=1)
-    rate_limits: Annotated[list[RateLimit], Many()] = key(
-        "Accepted, not enforced by this version: 60/minute, 8 concurrent."
+    breaker: Breaker = key("Stops calling the API for a while when it fails.")
+    upstream_limits: Annotated[str, choice("obey", "ignore")] = key(
+        "When the API says how long to wait (Retry-After, its own rate-limit headers): obey (default; nobody calls it "
+        "until then) or ignore."
     )
-    breaker: Breaker = key("Accepted, not enforced by this version.")
 
 
 # --- the file -------------------------------------------------------------------------------------------------------

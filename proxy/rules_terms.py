@@ -10,6 +10,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any
 
+from proxy.core.currencies import CURRENCIES
 from proxy.core.model import Period, PeriodUnit, StatusSet
 from proxy.rules_values import Leaf, flag, number, one_or_many, scalar_text, text, whole, wrong
 
@@ -202,23 +203,48 @@ def rounding_text(value: Any) -> Any:
     return {"to": found[2], "mode": found[1] or "half_up"}
 
 
-_RATE = re.compile(r"([1-9][0-9_]*) ?(tokens)?/(second|minute|hour|day)|([1-9][0-9_]*) concurrent", re.ASCII)
+_RATE = re.compile(
+    r"([0-9][0-9_]*(?:\.[0-9]+)?)(?: (requests?|tokens|input tokens|output tokens|[A-Z]{3}))?/(second|minute|hour|day)"
+    r"|([0-9][0-9_]*) concurrent",
+    re.ASCII,
+)
 
 
-def rate_limit(value: Any) -> str:
-    if not isinstance(value, str) or not _RATE.fullmatch(value):
+def rate_limit(value: Any) -> tuple[str, Decimal, str, str]:
+    """(what is counted, how much, per which unit of time, currency): see core/guards.py."""
+    found = _RATE.fullmatch(value) if isinstance(value, str) and len(value) <= 60 else None
+    if found is None:
         raise wrong("bad_rate_limit", value)
-    return value
+    if found[4] is not None:
+        return "concurrent", _limit_number(value, found[4]), "", ""
+    what, per = found[2] or "requests", found[3]
+    if what in CURRENCIES:
+        amount = number(found[1])
+        if not amount:
+            raise wrong("bad_rate_limit", value)
+        return "cost", amount, per, what
+    if what.isupper():
+        raise wrong("bad_rate_limit", value)
+    counted = "requests" if what == "request" else what.replace(" ", "_")
+    return counted, _limit_number(value, found[1]), per, ""
+
+
+def _limit_number(value: str, text: str) -> Decimal:
+    amount = number(text)
+    if amount is None or amount != amount.to_integral_value() or not 1 <= amount < 10**12:
+        raise wrong("bad_rate_limit", value)
+    return amount
 
 
 RateLimit = Annotated[
-    str,
+    tuple[str, Decimal, str, str],
     Leaf(
         rate_limit,
         {
             "type": "string",
-            "pattern": r"^[1-9][0-9_]* ?(tokens)?/(second|minute|hour|day)$|^[1-9][0-9_]* concurrent$",
-            "examples": ["60/minute", "100000 tokens/minute", "8 concurrent"],
+            "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?( (requests?|tokens|input tokens|output tokens|[A-Z]{3}))?"
+            r"/(second|minute|hour|day)$|^[0-9][0-9_]* concurrent$",
+            "examples": ["60/minute", "100000 tokens/minute", "500 KRW/hour", "8 concurrent"],
         },
     ),
 ]

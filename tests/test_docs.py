@@ -50,6 +50,7 @@ OURS = (
     "docs/https.md",
     "docs/python.md",
     "docs/interfaces.md",
+    "docs/forecast.md",
 )
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

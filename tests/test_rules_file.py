@@ -95,15 +95,13 @@ def test_the_example_of_the_grammar() -> None:
 def test_what_is_not_enforced_yet_is_said_and_no_mistake() -> None:
     warnings = rules_file.load_text(EXAMPLE, "rules.yaml", EXAMPLE_ENV).warnings
     assert [warning.path for warning in warnings] == [
-        "apis[0].rate_limits",
-        "apis[0].breaker",
         "services",
         "alerts",
         "fixed_costs",
         "optimize",
     ]
     assert warnings[0].render() == (
-        "rules.yaml:25:5: apis[0].rate_limits: Warning: “rate_limits” is accepted but not enforced by this version."
+        "rules.yaml:44:1: services: Warning: “services” is accepted but not enforced by this version."
     )
 
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 import proxy.admin as room
 from proxy.admin import auth, health, openapi
+from proxy.admin.dashboard.app import Dashboard
+from proxy.admin.dashboard.pages import ACTIONS, PAGES
 from proxy.admin.problems import Problem, of_http
 from proxy.admin.routes import Call, Desk, Route
 from proxy.settings import language as language_of
@@ -55,6 +57,7 @@ def application(
         return web.json_response(document, headers={"Cache-Control": "no-store"})
 
     app.router.add_get(f"{PREFIX}/openapi.json", describe)
+    Dashboard(desk, served, PAGES, ACTIONS).add_to(app)
     return app
 
 

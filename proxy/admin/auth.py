@@ -18,7 +18,7 @@ from aiohttp import web
 
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Person
-from proxy.core.admin_model import Admin, Role
+from proxy.core.admin_model import Admin, Role, Token
 from proxy.settings import Address
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,9 +44,14 @@ def safe_to_serve(address: Address, admin: Admin) -> bool:
 
 def identify(request: web.Request, admin: Admin | None) -> Person:
     """Who asks. Raises Problem 401 or 403. admin: None while no rules could be loaded."""
-    _refuse_foreign_pages(request)
+    refuse_foreign_pages(request)
     if admin is not None and admin.tokens:
         return _by_token(request, admin)
+    return local_person(request)
+
+
+def local_person(request: web.Request) -> Person:
+    """Whoever sits at this machine, where there are no tokens. Raises Problem 403 for everybody else."""
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     if not isinstance(peer, tuple) or not is_loopback(str(peer[0])):
         raise Problem(403, "loopback_only")
@@ -57,15 +62,21 @@ def identify(request: web.Request, admin: Admin | None) -> Person:
 
 def _by_token(request: web.Request, admin: Admin) -> Person:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    digest = _digest(given.strip() if scheme.lower() == "bearer" else "")
-    found: Person | None = None
-    # Every token is compared, in constant time: how long it takes tells nothing about how near a guess was.
-    for token in admin.tokens:
-        if hmac.compare_digest(_digest(token.value), digest):
-            found = Person(token.name, token.role)
+    found = token_of(admin, given.strip() if scheme.lower() == "bearer" else "")
     if found is None:
         reason = "bad_token" if given else "no_token"
         raise Problem(401, reason, headers={"WWW-Authenticate": 'Bearer realm="spendgate"'})
+    return Person(found.name, found.role)
+
+
+def token_of(admin: Admin, given: str) -> Token | None:
+    """The token with this secret."""
+    digest = _digest(given)
+    found: Token | None = None
+    # Every token is compared, in constant time: how long it takes tells nothing about how near a guess was.
+    for token in admin.tokens:
+        if hmac.compare_digest(_digest(token.value), digest):
+            found = token
     return found
 
 
@@ -73,7 +84,7 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
-def _refuse_foreign_pages(request: web.Request) -> None:
+def refuse_foreign_pages(request: web.Request) -> None:
     """A page of another site may neither act here nor read."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Problem(403, "foreign_page")

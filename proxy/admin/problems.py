@@ -37,6 +37,7 @@ class Problem(Exception):
         *,
         errors: Sequence[Mapping[str, str]] = (),
         headers: Mapping[str, str] | None = None,
+        sentence: str | None = None,
         **values: object,
     ) -> None:
         super().__init__(reason)
@@ -44,7 +45,16 @@ class Problem(Exception):
         self.reason = reason
         self.values = values
         self.errors = errors
+        self.told = sentence  # said already, in the asker's language
         self.headers = dict(headers or {})
+
+    def sentence(self, language: str) -> str:
+        """What is wrong, for people, with each value that does not fit."""
+        key = f"admin.{self.reason}"
+        told = self.told or say(
+            key if key in CATALOGUE else f"admin.title.{TITLES.get(self.status, 'internal')}", language, **self.values
+        )
+        return " ".join([told, *(f"{one['where']}: {one['what']}" for one in self.errors)])
 
     def document(self, language: str) -> dict[str, Any]:
         key = f"admin.{self.reason}"
@@ -53,7 +63,7 @@ class Problem(Exception):
             "type": f"urn:spendgate:problem:{self.reason}",
             "title": say(title, language),
             "status": self.status,
-            "detail": say(key, language, **self.values) if key in CATALOGUE else say(title, language),
+            "detail": self.told or say(key if key in CATALOGUE else title, language, **self.values),
             "reason": self.reason,
         }
         if self.errors:

@@ -1,6 +1,6 @@
 """`spendgate price`: what one call would cost and why, by the very functions that the proxy uses.
 
-Makes no call and opens no store. `work_out` is the calculation, the rest reads the command line and shows the result.
+Makes no call and opens no store. core/trial.py works it out; this reads the command line and shows the result.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from msgspec.structs import replace
 
-from proxy.cli.exchange import (
+from proxy.cli.files import read
+from proxy.cli.frame import Exit, Failure, Frame
+from proxy.cli.help import Command, option
+from proxy.core.recording import (
     Request,
     Response,
     Unreadable,
@@ -25,13 +27,6 @@ from proxy.cli.exchange import (
     parse_response,
     request_of,
 )
-from proxy.cli.files import read
-from proxy.cli.frame import Exit, Failure, Frame
-from proxy.cli.help import Command, option
-from proxy.cli.priced import Priced
-
-if TYPE_CHECKING:
-    from proxy.core.model import Api, RuleSet
 
 
 def command(frame: Frame) -> click.Command:
@@ -58,6 +53,7 @@ def command(frame: Frame) -> click.Command:
 
 def run(frame: Frame, *, rules: str | None, at: str | None, used: str | None, seconds: str | None, **given: Any) -> int:
     from proxy.cli.rules import load
+    from proxy.core.trial import as_json, work_out
 
     known = load(frame, frame.settings(rules=rules).rules, keys=False)
     now_ms = _instant(frame, at, known.timezone)
@@ -126,102 +122,3 @@ def _number(frame: Frame, name: str, text: str | None) -> Decimal:
     if not value.is_finite() or not 0 <= value < 10**12:
         frame.fail("price.bad_number", name=name, text=text)
     return value
-
-
-def work_out(
-    rules: RuleSet,
-    request: Request,
-    response: Response | None,
-    now_ms: int,
-    used_units: int,
-    seconds: Decimal,
-    language: str,
-) -> Priced:
-    """Match, estimate and, with a response, the actual price. used_units: thousandths drawn from the quota before."""
-    from proxy.core import match, meter, price
-    from proxy.core.model import Outbound, Policy
-
-    api, path = _destination(rules, request)
-    observed = rules.unknown is Policy.OBSERVE
-    if api is None:
-        return Priced(request, None, (), None, None, None, observed)
-    outbound = Outbound(
-        method=request.method,
-        scheme=api.scheme,
-        host=api.host,
-        port=api.port,
-        path=path,
-        query=request.query,
-        headers=request.headers,
-        body=request.body,
-        body_size=len(request.body),
-    )
-    tried = tuple(match.explain(api, outbound, language))
-    rule = match.match(api, outbound)
-    if rule is None:
-        return Priced(request, api, tried, None, None, None, observed)
-    estimate = price.estimate(rules, rule, outbound, now_ms, None)
-    bill = None
-    if response is not None:
-        reader = meter.Meter(rule, outbound)
-        reader.head(
-            response.status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        )
-        reader.feed(response.body)
-        usage = replace(
-            reader.finish(True),
-            sent=True,
-            seconds=seconds,
-            bytes_up=len(request.body),
-            bytes_down=len(response.body),
-        )
-        position = used_units if estimate.quota is not None else None
-        bill = price.actual(rules, rule, outbound, estimate, usage, position, now_ms)
-    return Priced(request, api, tried, rule, estimate, bill, observed)
-
-
-def _destination(rules: RuleSet, request: Request) -> tuple[Api | None, str]:
-    """By the API's own URL, or by the proxy's: whichever the rules know."""
-    from proxy.core import match
-
-    api = match.destination_forward(rules, request.scheme, request.host, request.port)
-    if api is not None:
-        return api, request.path
-    found = match.destination_reverse(rules, request.host, request.path)
-    return found if found is not None else (None, request.path)
-
-
-def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object]:
-    """The stable form (docs/interfaces.md): amounts as decimal strings, cost None without a response."""
-    from proxy.core import money, quota
-
-    bill, estimate = priced.bill, priced.estimate
-    cost = bill.cost if bill is not None else None
-    state = bill.state.value if bill is not None else None
-    if priced.rule is None:
-        state = "unpriced" if priced.observed else "no_rule"
-    return {
-        "api": priced.api.name if priced.api else None,
-        "rule": priced.rule.id if priced.rule else None,
-        "estimate": money.format_decimal(quota.cost_at(estimate, used_units).atoms[rules.currency], rules.currency)
-        if estimate
-        else None,
-        "cost": money.format_decimal(cost.atoms[rules.currency], rules.currency) if cost else None,
-        "currency": rules.currency,
-        "original_cost": money.plain(cost.original) if cost else None,
-        "original_currency": cost.original_currency if cost else None,
-        "state": state,
-        "terms": [
-            {
-                "name": term.name,
-                "quantity": money.plain(term.quantity),
-                "unit_price": money.plain(term.unit_price),
-                "amount": money.plain(term.amount),
-            }
-            for term in (cost.terms if cost else ())
-        ],
-        "fx_rate": money.plain(cost.fx_rate) if cost and cost.fx_rate is not None else None,
-        "fx_date": cost.fx_date if cost else None,
-        "usage": dict(bill.usage) if bill else None,
-        "note": bill.note if bill else (estimate.problem if estimate else None),
-    }

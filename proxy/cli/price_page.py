@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from proxy.cli.frame import Frame
 from proxy.cli.levels import amount, with_unit
-from proxy.cli.priced import Priced
 from proxy.core import money, quota
 from proxy.core.model import Bill, Cost, Estimate, RuleSet, State
+from proxy.core.trial import Priced
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -171,8 +172,16 @@ def free_port(host: str) -> int:
         return port
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A proxy that was started for the moment."""
+
+    process: subprocess.Popen[bytes]
+    admin_url: str
+
+
 @contextmanager
-def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(frame: Frame, settings: Settings, listen: str) -> Iterator[Serving]:
     """A proxy of our own, in its own session so that Ctrl-C reaches only the program; drained at the end."""
     admin = free_port("127.0.0.1")
     arguments = ["--rules", str(settings.rules), "--listen", listen, "--admin", f"127.0.0.1:{admin}"]
@@ -192,7 +201,7 @@ def started(frame: Frame, settings: Settings, listen: str) -> Iterator[subproces
         )
         try:
             _wait_until_ready(frame, process, admin, log)
-            yield process
+            yield Serving(process, f"http://127.0.0.1:{admin}")
         finally:
             process.terminate()
             try:

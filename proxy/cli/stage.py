@@ -160,5 +160,12 @@ class Stage:
             self.console.print(line, style="bright_black")
         self.console.print()
 
+    def dashboard(self, url: str) -> None:
+        """Where the dashboard is, which stays open."""
+        self.console.print(f"  {self.frame.say('demo.dashboard')}", style="bold")
+        self.console.print(f"  {url}", style="cyan underline")
+        self.console.print(f"  {self.frame.say('demo.dashboard_ends')}", style="bright_black")
+        self.console.print()
+
     def _money(self, value: Decimal) -> str:
         return with_unit(number(value), "KRW", self.frame.lang)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from proxy.core import money
+from proxy.core import money, ratelimit
+from proxy.core.guards import Pressed
 from proxy.core.model import Denied, Level, Reason, Speaks
 from proxy.core.text import say
 
@@ -19,16 +20,57 @@ from proxy.core.text import say
 # limits can be raised meanwhile.
 RETRY_AFTER_CAP_S = 3600
 
+
+def _guard_values(denied: Denied, language: str) -> dict[str, object]:
+    """Placeholders of the sentences about rate limits and circuits."""
+    values: dict[str, object] = {}
+    if denied.retry_after_s is not None:
+        values["retry"] = say("denial.seconds", language, number=f"{denied.retry_after_s:,}")
+    pressed = denied.pressed
+    if pressed is not None and pressed.limited is not None and pressed.limit is not None:
+        limit = pressed.limit
+        values |= {
+            "limit": limit.name,
+            "scope": f"“{pressed.limited.label}”" if language == "en" else f"‘{pressed.limited.label}’",
+            "window": say(f"denial.per.{limit.per}", language) if limit.per else "",
+        }
+        for name, number in (("used", pressed.used), ("most", limit.amount), ("asked", pressed.asked)):
+            values[name] = _amount(number, limit.currency, language) if limit.currency else f"{number:,}"
+    return values
+
+
+def _guard_facts(pressed: Pressed) -> dict[str, object]:
+    """Which limit refused, and how full it is; amounts of a cost are decimals in its currency."""
+    if pressed.limited is None or pressed.limit is None:
+        return {"limit_name": "upstream"}
+    limit = pressed.limit
+
+    def shown(amount: int) -> object:
+        return money.format_decimal(amount, limit.currency) if limit.currency else amount
+
+    facts: dict[str, object] = {"limit_name": limit.name, "limit_of": pressed.limited.place}
+    facts |= {"limit": shown(limit.amount), "used": shown(pressed.used), "asked": shown(pressed.asked)}
+    if limit.per:
+        facts["window_seconds"] = limit.window_ms // 1000
+    return facts
+
+
 # A failing API is for the client to judge; these refusals give no advice.
 _RETRY_IS_THE_CLIENTS = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT})
 
-_OPENAI_TYPES = {402: "insufficient_quota", 401: "invalid_request_error", 403: "invalid_request_error"}
+_OPENAI_TYPES = {
+    402: "insufficient_quota",
+    429: "rate_limit_error",
+    401: "invalid_request_error",
+    403: "invalid_request_error",
+}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     504: "timeout_error",
 }
 _GOOGLE_STATUSES = {
@@ -36,6 +78,7 @@ _GOOGLE_STATUSES = {
     401: "UNAUTHENTICATED",
     402: "RESOURCE_EXHAUSTED",
     403: "PERMISSION_DENIED",
+    429: "RESOURCE_EXHAUSTED",
     504: "DEADLINE_EXCEEDED",
 }
 
@@ -72,6 +115,7 @@ def sentence(denied: Denied, language: str, timezone: str, restrict_bp: int = 95
     """The refusal in one or two whole sentences."""
     values: dict[str, object] = dict(denied.detail)
     key = f"denial.{values.pop('text', denied.reason.value)}"
+    values |= _guard_values(denied, language)
     level = denied.level
     if denied.until_ms is not None:
         values["until"] = iso(denied.until_ms, timezone)
@@ -130,6 +174,8 @@ def render(
     }
     if denied.level is not None:
         body |= _facts(denied.level, denied, timezone)
+    if denied.pressed is not None:
+        body |= _guard_facts(denied.pressed)
     if denied.until_ms is not None:
         body["until"] = iso(denied.until_ms, timezone)
     if retry_after is not None:
@@ -160,6 +206,8 @@ def render(
     if denied.level is not None:
         left = denied.level.limit_atoms - denied.level.spent_atoms - denied.level.reserved_atoms
         headers.append(("X-Spendgate-Budget-Remaining", money.format_decimal(max(0, left), denied.level.currency)))
+    if denied.used:
+        headers += ratelimit.fields(denied.guards, denied.used, now_ms, denied.pressed)
     if status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="spendgate"'))
     elif status == 407:

@@ -9,8 +9,9 @@ chosen; what is passed on is always written anew by us. Must not know rules, soc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from proxy.core.authority import Authority, Refusal, parse_authority
 from proxy.core.fieldnames import NOTED
@@ -30,8 +31,7 @@ class Malformed(Exception):
         self.status = status
 
 
-@dataclass(slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, gc=False):
     """A request's head, checked.
 
     minor: 0 or 1 of HTTP/1.x. length: Content-Length, 0 when there is no body, None when chunked.
@@ -60,8 +60,7 @@ class Framing(Enum):
     CLOSE = "close"  # by the end of the connection
 
 
-@dataclass(slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct, gc=False):
     """A response's head. length: Content-Length where it was given (also for HEAD and 304, where no body follows)."""
 
     status: int
@@ -81,7 +80,6 @@ _REQUEST = re.compile(
 )
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]")
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*")
 _FIELD_LINE = re.compile(_TOKEN + rb":" + _VALUE)
 _FIELD = re.compile(rb"([^:]+):[ \t]*(.*[!-\xff])?[ \t]*\r\n")  # of lines that were checked
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + _VALUE + rb"))?\r\n")
@@ -251,26 +249,26 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
 
     Tolerates bare LF, folded lines (joined by one space) and white space before a colon (removed), RFC 9112 §5.
     """
-    found = _STATUS.match(block)
-    if found is None or not _FIELDS.fullmatch(block, found.end()):
+    fields = _usual_fields(block)
+    if fields is None:
         block = _FOLD.sub(b" ", re.sub(rb"\r?\n", b"\r\n", block))
         block = re.sub(rb"(?m)^(" + _TOKEN + rb")[ \t]+:", rb"\1:", block)
-        found = _STATUS.match(block)
-        if found is None or not _FIELDS.fullmatch(block, found.end()):
+        fields = _usual_fields(block)
+        if fields is None:
             raise Malformed("bad_response_head", 502)
-    headers: list[Field] = _FIELD.findall(block, found.end())
-    if len(headers) > max_fields:
+    (minor, status, reason), noted = fields
+    if len(noted) > max_fields:
         raise Malformed("bad_response_head", 502)
-    minor = 1 if found[1] == b"1" else 0
-    status = int(found[2])
     keep_alive = minor == 1
     length: int | None = None
     coding: bytes | None = None
     keep_alive_s: int | None = None
-    for name, value in headers:
-        key = NOTED[name]
+    headers: list[Field] = []
+    for field, key in noted:
+        headers.append(field)
         if not key:
             continue
+        value = field[1]
         if key == b"content-length":
             for part in _list(value) if b"," in value else (value,):
                 if not _DIGITS.fullmatch(part) or (length is not None and int(part) != length):
@@ -299,7 +297,45 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
         framing = Framing.LENGTH
     else:
         framing, keep_alive = Framing.CLOSE, False
-    return ResponseHead(status, found[3] or b"", minor, headers, framing, length, keep_alive, keep_alive_s)
+    return ResponseHead(status, reason, minor, headers, framing, length, keep_alive, keep_alive_s)
+
+
+# What single lines of responses mean, by their bytes: an API says most of them again with every answer.
+_LINES_KEPT = 1024
+_LINE_SIZE_KEPT = 128
+_known_status: dict[bytes, tuple[int, int, bytes]] = {}
+_known_lines: dict[bytes, tuple[Field, bytes]] = {}
+
+
+def _usual_fields(block: bytes) -> tuple[tuple[int, int, bytes], list[tuple[Field, bytes]]] | None:
+    """((minor, status, reason), fields with what a parser makes of their names); None unless the head is strict."""
+    first, *lines = block.split(b"\r\n")
+    status = _known_status.get(first)
+    if status is None:
+        found = _STATUS.fullmatch(first + b"\r\n")
+        if found is None:
+            return None
+        status = (1 if found[1] == b"1" else 0, int(found[2]), found[3] or b"")
+        if len(_known_status) >= _LINES_KEPT:
+            _known_status.clear()
+        if len(first) <= _LINE_SIZE_KEPT:
+            _known_status[first] = status
+    if not lines or lines.pop():
+        return None
+    fields = []
+    for line in lines:
+        known = _known_lines.get(line)
+        if known is None:
+            if not _FIELD_LINE.fullmatch(line):
+                return None
+            field: Field = _FIELD.findall(line + b"\r\n")[0]
+            known = (field, NOTED[field[0]])
+            if len(line) <= _LINE_SIZE_KEPT:
+                if len(_known_lines) >= _LINES_KEPT:
+                    _known_lines.clear()
+                _known_lines[line] = known
+        fields.append(known)
+    return status, fields
 
 
 # --- bodies ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 import jmespath
 import msgspec
 
+from proxy.core.guards import Guards
 from proxy.core.model import Api, Budget, Caller, FieldTest, Match, Outbound, Rule, RuleSet
 from proxy.core.pattern import normal_escapes
 from proxy.core.regex import MAX_REGEX_INPUT, input_limit
@@ -45,6 +46,7 @@ class _Index:
     readers: set[str] = field(default_factory=set)  # names of APIs with a rule that looks into bodies
     body_matchers: set[str] = field(default_factory=set)  # names of APIs with a rule that body or length decide
     chains: dict[tuple[str, str], tuple[Budget, ...]] = field(default_factory=dict)
+    guards: dict[tuple[str, str], Guards] = field(default_factory=dict)
 
 
 _MAX_INDEXES = 4
@@ -148,6 +150,20 @@ def chain(rules: RuleSet, api: Api, rule: Rule, caller: Caller) -> tuple[Budget,
         if len(chains) >= _MAX_CHAINS:
             chains.clear()
         chains[key] = found
+    return found
+
+
+def guards(rules: RuleSet, api: Api, rule: Rule, caller: Caller) -> Guards:
+    """The rate limits and circuit breakers that a call is asked about: of its API, its rule and its caller."""
+    known = _index(rules).guards
+    key = (rule.id, caller.name)
+    found = known.get(key)
+    if found is None:
+        limited = tuple(one for one in (api.limited, rule.limited, caller.limited) if one is not None)
+        breakers = tuple(one for one in (api.breaker, rule.breaker) if one is not None)
+        if len(known) >= _MAX_CHAINS:
+            known.clear()
+        found = known[key] = Guards(limited, breakers, api.obey)
     return found
 
 

@@ -82,70 +82,42 @@ class Meter:
     count_tokens: keep what `tokens_seen` needs. It is counted when asked for, so a stream that ends well pays little.
     """
 
-    __slots__ = (
-        "_before",
-        "_bytes_down",
-        "_chunk",
-        "_count_tokens",
-        "_decoder",
-        "_detail",
-        "_document",
-        "_endpoint",
-        "_first",
-        "_frames",
-        "_last",
-        "_latest",
-        "_names_model",
-        "_needs_body",
-        "_outbound",
-        "_parts",
-        "_pending",
-        "_pending_size",
-        "_provider",
-        "_rule",
-        "_shape",
-        "_size",
-        "_splitter",
-        "_status",
-        "_streamed",
-        "_tokens_seen",
-        "_traced",
-        "_whole_needed",
-    )
+    # What an exchange begins with. On the class, because setting all of it for every exchange costs more than metering
+    # most of them.
+    _endpoint: Endpoint | None = None
+    _shape = Shape.IGNORED
+    _status: int | None = None
+    _decoder: decode.Decoder | None = None
+    _splitter: Splitter | None = None
+    _frames: FrameReader | None = None
+    _size = 0
+    _pending_size = 0
+    _tokens_seen = 0
+    _last = b""  # the last event that told usage
+    _names_model = 0  # events that were looked at for the model's name
+    _bytes_down = 0
+    _streamed = False
+    _detail: str | None = None
+    _first = b""  # the first and the latest events, from which an early end is made
+    _latest = b""
+    _chunk = b""  # the last chunk, and the last bytes before it
+    _before = b""
 
     def __init__(self, rule: Rule, outbound: Outbound, count_tokens: bool = True) -> None:
         price = rule.price
         self._rule = rule
         self._outbound = outbound
         self._provider = price.catalog or ""
-        self._endpoint: Endpoint | None = None
         self._whole_needed = bool(price.per_unit) and any(unit.program.needs_response for unit in price.per_unit)
         self._needs_body = self._whole_needed
         if price.catalog is not None or price.tokens is not None:
             self._endpoint = classify(self._provider, outbound.method, outbound.path)
             self._needs_body = self._needs_body or self._endpoint.billing is not Billing.FREE
         self._count_tokens = count_tokens and self._endpoint is not None
-        self._shape = Shape.IGNORED
-        self._status: int | None = None
-        self._decoder: decode.Decoder | None = None
         self._document = reading.Document()
-        self._splitter: Splitter | None = None
-        self._frames: FrameReader | None = None
         self._parts: list[bytes] = []
-        self._size = 0
         self._pending: list[bytes] = []
-        self._pending_size = 0
-        self._tokens_seen = 0
-        self._last = b""  # the last event that told usage
-        self._names_model = 0  # events that were looked at for the model's name
-        self._bytes_down = 0
-        self._streamed = False
-        self._detail: str | None = None
         self._traced = self._endpoint is not None and rule.on_exhausted is OnExhausted.TRUNCATE
-        self._first = b""  # the first and the latest events, from which an early end is made
-        self._latest = b""
-        self._chunk = b""  # the last chunk, and the last bytes before it
-        self._before = b""
 
     # --- being fed -----------------------------------------------------------------------------------------------
 

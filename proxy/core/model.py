@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
+from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import Handling
 
 
@@ -42,6 +43,8 @@ class Reason(StrEnum):
     BUDGET_STOPPED = "budget_stopped"
     BUDGET_BUSY = "budget_busy"
     SERVICE_STOPPED = "service_stopped"
+    RATE_LIMITED = "rate_limited"
+    CIRCUIT_OPEN = "circuit_open"
     NO_RULE = "no_rule"
     UNKNOWN_CALLER = "unknown_caller"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -127,6 +130,7 @@ class Caller:
 
     name: str = "anonymous"
     key: str | None = field(default=None, repr=False)  # the secret, from the environment
+    limited: Limited | None = None
 
 
 # --- rules, as compiled from rules.yaml --------------------------------------------------------------------------
@@ -336,6 +340,8 @@ class Rule:
     for_calls: bool = True  # may hold for ordinary requests and tunnels
     for_websockets: bool = False  # may hold for WebSockets
     handling: Handling | None = None  # None: these calls are counted, and nothing else
+    limited: Limited | None = None
+    breaker: Breaker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +385,9 @@ class Api:
     intercept: bool = False  # HTTPS to its hosts through the proxy is opened, and each call inside is priced
     on_pinned: OnPinned = OnPinned.REFUSE
     trust: Trust | None = None  # None: the system's store, any key
+    limited: Limited | None = None
+    breaker: Breaker | None = None
+    obey: bool = True  # pauses that the API asks for (Retry-After, its rate-limit headers) hold for everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +416,7 @@ class RuleSet:
     source: str  # file name for messages
     digest: str  # sha256 of the text, first 12 hex digits
     admin: Admin = ADMIN_OF_NOBODY
+    limit_currencies: tuple[str, ...] = ()  # of cost limits
 
 
 # --- money of one call --------------------------------------------------------------------------------------------
@@ -524,6 +534,12 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     currency: str  # of the ledger
     timezone: str
     free: bool = False
+    guards: Guards = NO_GUARDS  # rate limits and circuit breakers
+
+    @property
+    def holds(self) -> bool:
+        """Whether the call holds anything while it runs, so that it must be released."""
+        return not self.free or self.guards.holds
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):
@@ -548,7 +564,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     position: int | None  # quota position drawn, in thousandths
     tightest: Level | None  # the budget with the least left; None when no budget applies
     crossed: tuple[tuple[str, int], ...] = ()  # (budget, threshold bp) newly crossed
-    bypassed: bool = False  # emergency bypass: no budget and no switch was asked, and the ledger says so
+    bypassed: bool = False  # emergency bypass: nothing was asked, and the ledger says so
+    used: tuple[int, ...] = ()  # of each limit of ask.guards, with this call
 
 
 class Denied(msgspec.Struct, frozen=True, gc=False):
@@ -562,6 +579,9 @@ class Denied(msgspec.Struct, frozen=True, gc=False):
     should_retry: bool = False
     detail: Mapping[str, str] = msgspec.field(default_factory=dict)  # placeholders of the sentence
     until_ms: int | None = None  # when what stopped the call ends by itself, if that is known
+    pressed: Pressed | None = None  # the rate limit that refused
+    guards: Guards = NO_GUARDS  # of the call, with ...
+    used: tuple[int, ...] = ()  # ... how much of each limit is used, where the limits were asked
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):

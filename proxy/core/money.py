@@ -10,7 +10,7 @@ Source of the list of currencies without a minor unit: ISO 4217, list one (expon
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from functools import lru_cache
 
 from proxy.core.model import FxRate
@@ -51,6 +51,18 @@ def to_atoms(amount: Decimal, currency: str, rounding: str = "half_up") -> int:
         raise ValueError(f"not an amount: {amount}")
     scaled = amount.scaleb(exponent(currency), context=_WIDE)
     return int(scaled.to_integral_value(rounding=_ROUNDINGS[rounding]))
+
+
+def atoms_of(text: str, currency: str) -> int | None:
+    """Atoms of a plain number that a person wrote; None for anything else, and for digits finer than an atom."""
+    try:
+        amount = Decimal(text.strip().replace(",", "").replace("_", ""))
+    except InvalidOperation:
+        return None
+    if not amount.is_finite() or abs(amount) > 10**15:
+        return None
+    atoms = to_atoms(amount, currency)
+    return atoms if from_atoms(atoms, currency) == amount else None
 
 
 def from_atoms(atoms: int, currency: str) -> Decimal:

@@ -480,8 +480,9 @@ def _rates(rules: RuleSet, currency: str, now_ms: int) -> _Rates:
 
 
 def _currencies(rules: RuleSet) -> tuple[str, ...]:
-    """The currencies that a cost is counted in: the ledger's first, then those of the budgets."""
-    return tuple(dict.fromkeys((rules.currency, *(budget.currency for budget in rules.budgets))))
+    """The currencies that a cost is counted in: the ledger's first, then those of budgets and cost limits."""
+    budgets = (budget.currency for budget in rules.budgets)
+    return tuple(dict.fromkeys((rules.currency, *budgets, *rules.limit_currencies)))
 
 
 def nothing(rules: RuleSet, price: Price) -> Cost:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -115,11 +114,10 @@ def mend(raw: bytes | msgspec.Raw) -> bytes | None:
     return None if mended == data else mended
 
 
-@dataclass(slots=True)
-class Document:
+class Document(msgspec.Struct):
     """What has been gathered of one answer: usage members merged over its events, in the answer's own names."""
 
-    members: dict[str, Any] = field(default_factory=dict)
+    members: dict[str, Any] = msgspec.field(default_factory=dict)
     model: str | None = None
     service_tier: str | None = None
     begun: bool = False  # usage was told at the beginning, to be corrected at the end

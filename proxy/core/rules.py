@@ -150,6 +150,7 @@ class _Compiler:
             source=self.source,
             digest=digest,
             admin=compile_admin(document["admin"], self.variable, self.problems),
+            limit_currencies=tuple(self.prices.guards.currencies),
         )
 
     def exchange_rates(self) -> tuple[FxRate, ...]:
@@ -229,7 +230,7 @@ class _Compiler:
             elif any(character.isspace() or not character.isprintable() for character in key):
                 self.say((*at, given[0]), "key_characters", name=caller[given[0]])
             owners.setdefault(key, name)
-            out.append(Caller(name, key))
+            out.append(Caller(name, key, self.prices.guards.limited(at, "caller", name, caller)))
         return tuple(out)
 
     def variable(self, at: Path, name: str) -> str | None:
@@ -255,10 +256,8 @@ class _Compiler:
         mount = (api["mount"] or name).strip("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", mount):
             self.say((*at, "mount"), "bad_mount", "mount_form", got=mount[:60])
-        if api["rate_limits"]:
-            self.warn((*at, "rate_limits"), "not_enforced", got="rate_limits")
-        if api["breaker"] is not None:
-            self.warn((*at, "breaker"), "not_enforced", got="breaker")
+        limited = self.prices.guards.limited(at, "api", name, api)
+        breaker = self.prices.guards.breaker((*at, "breaker"), name, api["breaker"])
         self.budget((*at, "budget"), api["budget"], f"api:{name}", api=name)
         rules = []
         for number, price in enumerate(api["prices"]):
@@ -287,6 +286,9 @@ class _Compiler:
             intercept=bool(api["intercept"]),
             on_pinned=OnPinned(api["on_pinned"] or "refuse"),
             trust=trusted,
+            limited=limited,
+            breaker=breaker,
+            obey=api["upstream_limits"] != "ignore",
         )
 
     def upstream(self, at: Path, text: str) -> tuple[str, str, int, str]:

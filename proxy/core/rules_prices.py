@@ -38,6 +38,7 @@ from proxy.core.model import (
 from proxy.core.pattern import compile_host, compile_path
 from proxy.core.regex import PatternError, compile_regex
 from proxy.core.rules_checks import CALL, WEBSOCKET, Path, Plain, Problem, meant_for, nearest, rule_name, unknown
+from proxy.core.rules_guards import GuardCompiler
 from proxy.core.rules_handling import handling
 
 CATALOG_CURRENCY = "USD"
@@ -70,6 +71,7 @@ class RuleCompiler:
         self.source = source
         self.line_of = line_of
         self.problems: list[Problem] = []
+        self.guards = GuardCompiler(self.say, self.convertible, currency)
 
     def say(self, at: Path, key: str, hint: str | None = None, **values: str) -> None:
         self.problems.append(Problem(at, key, values, hint))
@@ -111,6 +113,8 @@ class RuleCompiler:
             needs_body=bool(match.json) or by_tokens or "request" in roots or more is not None,
             needs_response=by_tokens or "response" in roots,
             handling=more,
+            limited=self.guards.limited(at, "rule", name, price),
+            breaker=self.guards.breaker((*at, "breaker"), name, price["breaker"]),
         )
 
     def match(self, at: Path, tests: Plain | None) -> Match:

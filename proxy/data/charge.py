@@ -12,14 +12,16 @@ from decimal import Decimal
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import growth, money, price, shortfall
+from proxy.core import growth, money, price, ratelimit, shortfall
 from proxy.core.model import Admitted, Bill, Cost, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
+from proxy.core.outcome import UNKNOWN, Outcome
 from proxy.data.inbound import Call
 from proxy.state.gate import Gate
 
 log = structlog.get_logger()
 
 FAILED = "settlement_failed"
+_NO_TIME = Decimal(0)
 
 
 class Charge:
@@ -42,7 +44,10 @@ class Charge:
 
     @property
     def seconds(self) -> Decimal:
-        """How long the call has been running, to the millisecond."""
+        """How long the call has been running, to the millisecond; 0 where its price does not look at the time."""
+        prices = self.call.rule.price
+        if prices.per_second is None and prices.per_minute is None and not prices.per_unit:
+            return _NO_TIME
         return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
 
     async def keep_ahead(self, usage: Usage, ahead: int = 0) -> bool:
@@ -81,9 +86,10 @@ class Charge:
             self.ticket = grown
         return grown
 
-    async def settle(self, usage: Usage, unseen: int | None = None) -> None:
+    async def settle(self, usage: Usage, unseen: int | None = None, *, outcome: Outcome = UNKNOWN) -> None:
         """Charge the call for `usage`, once. The first bill stands: a repetition says the same again.
 
+        outcome: what circuit breakers learn from it.
         unseen: we ended the stream early, and its API may have produced so many output tokens more.
         """
         if self._settled is not None:
@@ -93,12 +99,12 @@ class Charge:
                 self.bill = self._make_bill(usage, unseen)
             learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
             # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
-            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn)
+            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn, outcome=outcome)
         except Exception:
             # A mistake of ours must not leave the money held and the call out of the ledger.
             log.exception("settlement.failed", id=self.ticket.ask.id, rule=self.call.rule.id)
             self.bill = Bill(self._reserved_cost(), State.ESTIMATED, {}, note=FAILED)
-            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status)
+            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, outcome=outcome)
 
     def _reserved_cost(self) -> Cost:
         """What the call holds now, as its cost."""
@@ -128,6 +134,18 @@ class Charge:
                 detail=usage.detail,
             )
         return bill
+
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began_s) * 1000)
+
+    def now_ms(self) -> int:
+        """Redis's clock, as far as it is known here."""
+        return self._gate.now_ms()
+
+    def limit_fields(self) -> list[tuple[str, str]]:
+        """RateLimit and RateLimit-Policy, where the call has limits."""
+        ticket = self.ticket
+        return ratelimit.fields(ticket.ask.guards, ticket.used, self._gate.now_ms()) if ticket.used else []
 
     @property
     def level(self) -> Level | None:

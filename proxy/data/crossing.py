@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from proxy.core.model import Denied, Reason, Usage
+from proxy.core.outcome import End, Outcome, judge
 from proxy.data.charge import Charge
 from proxy.data.dial import UpstreamError, UpstreamTimeout
 from proxy.data.server import Exchange
@@ -20,12 +21,13 @@ log = structlog.get_logger()
 class Crossing:
     """The way of one tunnel. `await run()`, then always `await settle()`."""
 
-    __slots__ = ("_bytes", "_charge", "_exchange", "_opened")
+    __slots__ = ("_bytes", "_charge", "_end", "_exchange", "_opened")
 
     def __init__(self, exchange: Exchange, charge: Charge) -> None:
         self._exchange = exchange
         self._charge = charge
         self._opened = False
+        self._end = End.ABORTED  # says nothing of the API: what a tunnel carries is not looked at
         self._bytes = (0, 0)
 
     async def run(self) -> Denied | None:
@@ -40,8 +42,10 @@ class Crossing:
                 allow_private=call.named,
             )
         except UpstreamTimeout as error:
+            self._end = End.TIMED_OUT
             return self._failed(Reason.UPSTREAM_TIMEOUT, 504, error)
         except UpstreamError as error:
+            self._end = End.UNREACHABLE
             return self._failed(Reason.UPSTREAM_UNREACHABLE, 502, error)
         self._opened = True
         try:
@@ -74,7 +78,8 @@ class Crossing:
     async def settle(self) -> None:
         """Charge the tunnel for what crossed."""
         if not self._charge.settled:
-            await self._charge.settle(self._usage())
+            outcome = Outcome(judge(self._end, None), self._charge.elapsed_ms())
+            await self._charge.settle(self._usage(), outcome=outcome)
 
     async def _may_go_on(self, up: int, down: int, _seconds: float) -> bool:
         self._bytes = (up, down)

@@ -220,6 +220,7 @@ def _question(request_id: str, now_ms: int, rules: RuleSet, call: Call, estimate
         currency=rules.currency,
         timezone=rules.timezone,
         free=free,
+        guards=match.guards(rules, call.api, call.rule, call.caller),
     )
 
 

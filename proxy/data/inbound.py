@@ -54,7 +54,20 @@ class Heading:
     """
 
     __slots__ = (
-        *("api", "forward", "frame", "headers", "host", "length_at", "normal", "path", "port", "query", "reads_body"),
+        *(
+            "api",
+            "coding",
+            "forward",
+            "frame",
+            "headers",
+            "host",
+            "length_at",
+            "normal",
+            "path",
+            "port",
+            "query",
+            "reads_body",
+        ),
         *("rule", "scheme", "websocket", "who"),
     )
 
@@ -87,6 +100,7 @@ class Heading:
         self.normal = normal
         self.reads_body = reads_body
         self.websocket = websocket
+        self.coding = _header(headers, "content-encoding")
         self.rule: Rule | None = None
         self.frame: tuple[Origin, bytes, bytes | None] | None = None
 
@@ -183,7 +197,7 @@ async def read(
         body = await exchange.body.read(BODY_READ_LIMIT)
         if body is not None:
             size = len(body)
-    coding = _header(headers, "content-encoding") if body else None
+    coding = heading.coding if body else None
     text = body if body is None or coding is None else _readable(body, coding)
     outbound = Outbound(
         exchange.method, scheme, host, port, path, heading.query, headers, text, size, heading.websocket

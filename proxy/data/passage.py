@@ -13,10 +13,11 @@ from functools import lru_cache
 
 import structlog
 
-from proxy.core import headers
+from proxy.core import headers, ratelimit
 from proxy.core.http1 import Field, Malformed
 from proxy.core.meter import Meter
 from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Trust, Usage
+from proxy.core.outcome import End, Outcome, judge
 from proxy.core.text import say
 from proxy.core.truncate import truncation
 from proxy.data.charge import Charge
@@ -43,13 +44,17 @@ class Passage:
         "_attempt",
         "_charge",
         "_complete",
+        "_end",
         "_exchange",
         "_growing",
         "_largest_piece",
         "_meter",
+        "_pause_until_ms",
         "_pool",
         "_rules",
+        "_status",
         "_tokens_checked",
+        "_took_ms",
     )
 
     def __init__(self, pool: Pool, exchange: Exchange, rules: RuleSet, charge: Charge) -> None:
@@ -59,6 +64,10 @@ class Passage:
         self._charge = charge
         self._attempt = Attempt()
         self._complete = False  # the API's answer came to its announced end
+        self._end = End.ABORTED  # until it is known better, the client went away
+        self._status: int | None = None
+        self._took_ms: int | None = None  # until the answer began
+        self._pause_until_ms: int | None = None  # the API asked for a pause
         prices = charge.call.rule.price
         # A stream may outgrow its reservation unless the request itself bounds the answer.
         by_tokens = prices.tokens is not None or prices.catalog is not None
@@ -72,13 +81,18 @@ class Passage:
         try:
             answer = await self._send()
         except UpstreamTimeout as error:
+            self._end = End.TIMED_OUT
             return self._failed(Reason.UPSTREAM_TIMEOUT, 504, error)
         except UpstreamError as error:
+            self._end = End.UNREACHABLE
             return self._failed(Reason.UPSTREAM_UNREACHABLE, 502, error)
         except Malformed as problem:
             # The client's own body broke while it was on its way to the API.
             text = say(f"wire.{problem.code}", self._rules.language)
             return Denied(Reason.BAD_REQUEST, problem.status, detail={"problem": text})
+        self._status, self._took_ms = answer.status, self._charge.elapsed_ms()
+        if self._charge.call.api.obey:
+            self._pause_until_ms = ratelimit.pause_until(answer.status, answer.headers, self._charge.now_ms())
         try:
             self._meter.head(answer.status, answer.headers)
             await self._pass_on(answer)
@@ -100,7 +114,12 @@ class Passage:
     async def settle(self) -> None:
         """Charge the call for what became of it."""
         if not self._charge.settled:
-            await self._charge.settle(self._usage())
+            await self._charge.settle(self._usage(), outcome=self._outcome())
+
+    def _outcome(self) -> Outcome:
+        took_ms = self._took_ms if self._took_ms is not None else self._charge.elapsed_ms()
+        end = End.ANSWERED if self._complete else self._end
+        return Outcome(judge(end, self._status), took_ms, self._pause_until_ms)
 
     def _usage(self) -> Usage:
         body = self._charge.call.payload
@@ -180,6 +199,7 @@ class Passage:
                     return
                 await exchange.write(piece)
         except (UpstreamError, Malformed) as error:
+            self._end = End.CUT if isinstance(error, UpstreamError) else End.ABORTED
             # Nothing can be taken back; the client must see that the answer is not whole.
             log.warning("upstream.answer_cut", id=exchange.id, api=rule.api, reason=str(error))
             exchange.abort()
@@ -204,7 +224,8 @@ class Passage:
     async def _truncate(self, answer: UpstreamAnswer, rest: bytes) -> None:
         """End a stream early in the API's own way. `rest` completes the event that was on its way."""
         answer.close()
-        await self._charge.settle(self._usage(), unseen=self._largest_piece + LOOKAHEAD_TOKENS)
+        self._end = End.ANSWERED  # as far as we let it
+        await self._charge.settle(self._usage(), outcome=self._outcome(), unseen=self._largest_piece + LOOKAHEAD_TOKENS)
         await self._exchange.write(rest + truncation(self._meter, self._charge.call.outbound))
         await self._exchange.finish()
 
@@ -213,6 +234,7 @@ class Passage:
         fields.append((b"X-Spendgate-Request-Id", self._exchange.id.encode()))
         if with_cost:
             fields.append((COST, self._charge.cost_text().encode()))
+        fields += [(name.encode(), value.encode()) for name, value in self._charge.limit_fields()]
         left = self._charge.remaining_text()
         if left is not None:
             fields.append((b"X-Spendgate-Budget-Remaining", left.encode()))

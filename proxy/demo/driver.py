@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from proxy.cli.place import quiet, unreachable
 from proxy.cli.run import free_port, started
 from proxy.cli.stage import Stage
 from proxy.core.model import Budget
-from proxy.demo import story
+from proxy.demo import showcase, story
 from proxy.demo.simulator import ModelPrice, Prices, Simulator
 from proxy.demo.story import Step
 from proxy.rules_file import load_text
@@ -175,12 +176,12 @@ class Driver:
             await asyncio.sleep(seconds)
 
 
-def perform(frame: Frame, *, fast: bool) -> int:
-    """The whole demonstration; the exit code."""
+def perform(frame: Frame, *, fast: bool, dashboard: bool) -> int:
+    """The whole demonstration; the exit code. dashboard: it ends with one that stays open until Ctrl-C."""
     quiet()
     stage = Stage(frame)
     try:
-        return asyncio.run(_perform(frame, stage, fast=fast))
+        return asyncio.run(_perform(frame, stage, fast=fast, dashboard=dashboard))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except Unexpected as error:
@@ -189,7 +190,7 @@ def perform(frame: Frame, *, fast: bool) -> int:
         stage.close()
 
 
-async def _perform(frame: Frame, stage: Stage, *, fast: bool) -> int:
+async def _perform(frame: Frame, stage: Stage, *, fast: bool, dashboard: bool) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Nothing may stay behind: the proxy and its store have to be stopped first.
@@ -220,6 +221,8 @@ async def _perform(frame: Frame, stage: Stage, *, fast: bool) -> int:
                 driver = Driver(stage, http, root, Ledger(reader, Keys()), budget, fast=fast)
                 level = await driver.play()
                 stage.summary(level, driver.crossed, driver.calls, driver.refused, simulator.bill.totals())
+            if dashboard:
+                await showcase.show(frame, simulator, stage.dashboard, browse=sys.stdout.isatty())
     return Exit.OK
 
 

@@ -13,7 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
+from proxy.core.outcome import End
+
 _PLAIN: Final = frozenset({dict, list, tuple, str, bytes, int, float, bool, type(None)})
+Headers = tuple[tuple[bytes, bytes], ...]
+
 JSON: Final = ((b"content-type", b"application/json"),)
 EVENTS: Final = ((b"content-type", b"text/event-stream"),)
 
@@ -32,11 +36,14 @@ _NEVER_SENT: Final = frozenset(
 )
 
 
+_CUT: Final = frozenset({"RemoteProtocolError", "ReadError", "ServerDisconnectedError", "RemoteDisconnected"})
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An answer as the meter is shown it. body None: there was none, or it cannot be read."""
 
     status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = JSON
+    headers: Headers = JSON
     body: bytes | None = None
 
 
@@ -50,7 +57,7 @@ def answer(result: Any) -> Answer:
         return Answer(body=result.encode("utf-8", "surrogatepass")) if result.lstrip()[:1] in ("{", "[") else Answer()
     status = status_of(result)
     if status is not None:
-        return Answer(status, _headers(result), _content(result))
+        return Answer(status, headers_of(result) or JSON, _content(result))
     return Answer(body=json_of(result))
 
 
@@ -115,26 +122,36 @@ def status_of(thing: Any) -> int | None:
     return None
 
 
-def never_sent(error: BaseException) -> bool:
-    """Whether an exception, or one that it came from, says that the API was never reached."""
+def end_of(error: BaseException, status: int | None) -> End:
+    """What an exception, or one that it came from, says of the API. ABORTED: nothing, it may be the program's own."""
+    if status is not None:
+        return End.ANSWERED
     seen: BaseException | None = error
+    late = False
     for _ in range(_CAUSES):
         if seen is None:
-            return False
+            break
         if isinstance(seen, ConnectionRefusedError | socket.gaierror) or type(seen).__name__ in _NEVER_SENT:
-            return True
+            return End.UNREACHABLE
+        if type(seen).__name__ in _CUT:
+            return End.CUT
+        late = late or isinstance(seen, TimeoutError) or "Timeout" in type(seen).__name__
         seen = seen.__cause__ or seen.__context__
-    return False
+    return End.TIMED_OUT if late else End.ABORTED
 
 
-def _headers(response: Any) -> tuple[tuple[bytes, bytes], ...]:
+def headers_of(thing: Any) -> Headers:
+    """The header fields of a response, or of the one that an SDK's exception carries; () where there are none."""
     found: list[tuple[bytes, bytes]] = []
-    with contextlib.suppress(Exception):
-        for name, value in response.headers.items():
-            lower = str(name).lower()
-            if lower != "content-encoding":  # HTTP clients give the body decoded
-                found.append((lower.encode("latin-1"), str(value).encode("latin-1", "replace")))
-    return tuple(found) or JSON
+    holders: tuple[Any, ...] = (thing, getattr(thing, "response", None))
+    for holder in holders:
+        with contextlib.suppress(Exception):  # whatever a foreign object's own code may raise
+            for name, value in holder.headers.items():
+                lower = str(name).lower()
+                if lower != "content-encoding":  # HTTP clients give the body decoded
+                    found.append((lower.encode("latin-1"), str(value).encode("latin-1", "replace")))
+            break
+    return tuple(found)
 
 
 def _content(response: Any) -> bytes | None:

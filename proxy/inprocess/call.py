@@ -19,7 +19,8 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import match, price
+from proxy.core import match, price, ratelimit
+from proxy.core.guards import Guards
 from proxy.core.meter import Meter
 from proxy.core.model import (
     Admitted,
@@ -33,9 +34,11 @@ from proxy.core.model import (
     State,
     Usage,
 )
+from proxy.core.outcome import End, Outcome, judge
 from proxy.data.charge import Charge
 from proxy.data.inbound import Call as PricedCall
 from proxy.inprocess import answers, endpoints
+from proxy.inprocess.answers import Headers
 from proxy.inprocess.errors import BudgetExceededException, refusal
 from proxy.inprocess.errors import amount as amount_of
 from proxy.inprocess.host import Host
@@ -48,6 +51,7 @@ from proxy.inprocess.question import (
     Terms,
     choose,
     cost_of,
+    guards,
     looks_into_arguments,
     question,
     subject,
@@ -58,6 +62,7 @@ log = structlog.get_logger()
 
 LOOKAHEAD_TOKENS: Final = 4  # that an API may produce between a piece of a stream and its end
 BILLED_WITHIN_S: Final = 2.0
+LIMITS_ONLY: Final = "limits_only"
 NOT_STATED: Final = "cost_not_stated"
 COST_FAILED: Final = "cost_failed"
 
@@ -93,12 +98,15 @@ class Control:
         if isinstance(choice, Denied):
             raise self._refused(host, choice, None)
         asked = question(choice, self.terms, args, kwargs, now_ms)
-        return asked, self._ask(host, asked, now_ms)
+        known_guards = known.guards.get(asked.rule.id)
+        if known_guards is None:
+            known_guards = known.guards[asked.rule.id] = guards(asked.subject, asked.rule, self.terms)
+        return asked, self._ask(host, asked, now_ms, known_guards)
 
-    def _ask(self, host: Host, asked: Question, now_ms: int) -> Ask:
+    def _ask(self, host: Host, asked: Question, now_ms: int, guarded: Guards) -> Ask:
         known, rule, estimate = asked.subject, asked.rule, asked.estimate
         rules = known.rules
-        free = asked.observed or estimate.basis == "free"
+        free = asked.observed or estimate.basis == "free" or not self.terms.priced
         return Ask(
             id=host.ids.new(now_ms),
             at_ms=now_ms,
@@ -113,6 +121,7 @@ class Control:
             currency=rules.currency,
             timezone=rules.timezone,
             free=free,
+            guards=guarded,
         )
 
     def _answered(self, host: Host, asked: Question, ask: Ask, answer: Admitted | Denied) -> Call:
@@ -148,14 +157,15 @@ class _Known(msgspec.Struct, frozen=True):
     caller: str | None
     subject: Subject | None
     choice: Choice | Denied | None
+    guards: dict[str, Guards]  # by rule; kept, because the gate knows them by their identity
 
 
 def _known(rules: RuleSet, terms: Terms, caller: str | None) -> _Known:
     found = subject(rules, terms, caller)
     if isinstance(found, Denied):
-        return _Known(rules, caller, None, found)
+        return _Known(rules, caller, None, found, {})
     fixed = None if looks_into_arguments(found, terms) else choose(found, terms, (), {})
-    return _Known(rules, caller, found, fixed)
+    return _Known(rules, caller, found, fixed, {})
 
 
 class Call:
@@ -181,6 +191,9 @@ class Call:
         self._reserved_atoms = ticket.reserved.get(ticket.ask.currency, 0)
         self._growing: threading.Event | None = None
         self._exhausted: Denied | None = None
+        self._how = End.ANSWERED
+        self._took_ms: int | None = None  # until a stream began
+        self._pause_until_ms: int | None = None
         self._bill: Bill | None = None
         self._released = False
 
@@ -275,10 +288,12 @@ class Call:
             self._settle(Usage(status=answers.status_of(error), sent=True), self._own_bill(None))
             return
         status = answers.status_of(error)
+        self._how = answers.end_of(error, status)
+        self._heed(status, answers.headers_of(error))
         if status is None and self._meter is not None:
             self._settle(self._meter_end(complete=False), None)
             return
-        sent = status is not None or not answers.never_sent(error)
+        sent = self._how is not End.UNREACHABLE
         bill = self._estimate_stands("no_response") if sent and status is None else None
         if bill is None and status is not None and status in self._question.rule.price.charge_on:
             bill = self._estimate_stands("no_response")
@@ -288,6 +303,7 @@ class Call:
         """Nobody reads the stream any further: what has come is charged."""
         if not self._ended.acquire(blocking=False):
             return
+        self._how = End.ABORTED
         if self._terms.cost is not None or self._stated is not None or self._question.stated:
             try:
                 bill: Bill | None = self._own_bill(self._items)
@@ -313,6 +329,8 @@ class Call:
         """One item of a stream. Raises BudgetExceededException where the money ran out and the rule ends streams."""
         if self.settled:
             return
+        if self._took_ms is None:
+            self._took_ms = self._elapsed_ms
         if callable(self._terms.cost):
             self._items.append(item)
         if not self._needs_answer:
@@ -379,8 +397,12 @@ class Call:
     # --- inside --------------------------------------------------------------------------------------------------
 
     @property
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began_s) * 1000)
+
+    @property
     def _seconds(self) -> Decimal:
-        return Decimal(round((time.monotonic() - self._began_s) * 1000)) / 1000
+        return Decimal(self._elapsed_ms) / 1000
 
     @property
     def _needs_answer(self) -> bool:
@@ -396,7 +418,8 @@ class Call:
         if self._needs_answer:
             told = answers.answer(self._terms.response(result) if self._terms.response is not None else result)
         elif (status := answers.status_of(result)) is not None:
-            told = answers.Answer(status)
+            told = answers.Answer(status, answers.headers_of(result))
+        self._heed(told.status, told.headers)
         if told.body is None or not self._needs_answer:
             return Usage(status=told.status, sent=True, seconds=self._seconds, bytes_up=self._outbound.body_size or 0)
         self._meter = self._fed(told)
@@ -448,14 +471,24 @@ class Call:
         return Charge(self._host.gate, known.rules, priced, self._ticket)
 
     def _settle(self, usage: Usage, bill: Bill | None, unseen: int | None = None) -> None:
+        if not self._terms.priced:
+            cost = cost_of(self._question.subject.rules, 0, self._ticket.now_ms)
+            bill = Bill(cost, State.UNPRICED, {}, note=LIMITS_ONLY)
         self._bill = bill
-        self._host.spawn(self._settled(usage, bill, unseen))
+        took_ms = self._took_ms if self._took_ms is not None else self._elapsed_ms
+        outcome = Outcome(judge(self._how, usage.status), took_ms, self._pause_until_ms)
+        self._host.spawn(self._settled(usage, bill, unseen, outcome))
 
-    async def _settled(self, usage: Usage, bill: Bill | None, unseen: int | None) -> None:
+    def _heed(self, status: int | None, headers: Headers) -> None:
+        """Take note of a pause that the API asked for: it holds for everybody."""
+        if status is not None and headers and self._question.subject.api.obey:
+            self._pause_until_ms = ratelimit.pause_until(status, headers, self._host.gate.now_ms())
+
+    async def _settled(self, usage: Usage, bill: Bill | None, unseen: int | None, outcome: Outcome) -> None:
         charge = self._charge = self._charge or self._new_charge()
         if bill is not None:
             charge.bill = bill
-        await self._host.settle(charge, usage, unseen)
+        await self._host.settle(charge, usage, unseen, outcome)
 
     def _billed(self) -> Bill | None:
         """The bill of a call that has ended; None: it was released. Waits until the host's thread has made it."""

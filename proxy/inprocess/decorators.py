@@ -11,14 +11,17 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from proxy.core.guards import Counts, Limit, Limited
 from proxy.inprocess import host as hosts
 from proxy.inprocess.call import Call, Control
-from proxy.inprocess.question import Amount, Body, Terms
+from proxy.inprocess.question import Amount, Body, Terms, joined
 from proxy.inprocess.streams import delegated, is_stream, watched
+
+MOST_CALLS: Final = 10**12
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,7 +75,71 @@ def budget_controlled_api(
     return decorate
 
 
+def api_rate_limited(
+    api_name: str,
+    *,
+    per_second: int | None = None,
+    per_minute: int | None = None,
+    per_hour: int | None = None,
+    per_day: int | None = None,
+    concurrent: int | None = None,
+    name: str | None = None,
+    caller: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function run at most so often, counted over all threads, processes and machines on the store.
+
+    For the same kinds of functions as `budget_controlled_api`, and together with it on one function: both are then one
+    question, all or nothing. Alone it counts no money, and the ledger marks the call "unpriced". The limits that
+    rules.yaml sets for the API hold besides, whether or not it knows the API.
+
+    per_second ... per_day: calls in any window of that length; concurrent: calls at once. At least one is given.
+    name: functions with the same one count together; by default all that limit this API this way. caller: who calls.
+
+    The function raises RateLimitedException instead of running, with `retry_after` seconds. TypeError or ValueError
+    here, where a limit is no positive whole number.
+    """
+    windows = {"second": per_second, "minute": per_minute, "hour": per_hour, "day": per_day, "": concurrent}
+    limits: list[Limit] = []
+    for per, most in windows.items():
+        if most is None:
+            continue
+        if isinstance(most, bool) or not isinstance(most, int):
+            raise TypeError(f"a rate limit is a whole number of calls, not {most!r}")
+        if not 1 <= most < MOST_CALLS:
+            raise ValueError(f"a rate limit is at least 1 and below {MOST_CALLS}, not {most}")
+        limits.append(Limit(Counts.REQUESTS if per else Counts.CONCURRENT, most, per))
+    if not limits:
+        raise TypeError("api_rate_limited needs at least one of per_second, per_minute, per_hour, per_day, concurrent")
+    limited = Limited("program", name or api_name, tuple(limits))
+    terms = Terms(api_name, priced=False, limited=(limited,), caller=caller)
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        return cast("Callable[P, R]", _controlled(function, terms))
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """On a decorated function: what a second decorator needs in order to join the first."""
+
+    terms: Terms
+    function: Callable[..., Any]
+    wrapper: Callable[..., Any]
+
+
 def _controlled(function: Callable[..., Any], terms: Terms) -> Callable[..., Any]:
+    mark = getattr(function, "__spendgate__", None)
+    if isinstance(mark, _Mark) and mark.wrapper is function:  # not one between ours, which only copied the mark
+        both = joined(terms, mark.terms)
+        if both is not None:
+            function, terms = mark.function, both
+    wrapper = _wrapped(function, terms)
+    wrapper.__spendgate__ = _Mark(terms, function, wrapper)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _wrapped(function: Callable[..., Any], terms: Terms) -> Callable[..., Any]:
     control = Control(replace(terms, name=_name_of(function), signature=_signature_of(function)))
     if inspect.isasyncgenfunction(function):
         return _async_generator(function, control)

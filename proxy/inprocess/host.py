@@ -34,6 +34,7 @@ from proxy import rules_file, settings
 from proxy.core import price
 from proxy.core.ids import RequestIds
 from proxy.core.model import Admitted, Ask, Denied, EstimateMode, Reason, Rule, RuleSet, Usage
+from proxy.core.outcome import Outcome
 from proxy.core.text import say
 from proxy.data.charge import Charge
 from proxy.inprocess.errors import ConfigurationError
@@ -307,10 +308,10 @@ class Host:
         """Count a refusal."""
         self.hand_over(self.gate.count_denied, reason, api, timezone)
 
-    async def settle(self, charge: Charge, usage: Usage, unseen: int | None = None) -> None:
+    async def settle(self, charge: Charge, usage: Usage, unseen: int | None, outcome: Outcome) -> None:
         """Charge a call for what became of it; on the host's thread."""
         try:
-            await charge.settle(usage, unseen)
+            await charge.settle(usage, unseen, outcome=outcome)
         finally:
             self.calls -= 1
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ import msgspec
 
 from proxy.core import match, money, price
 from proxy.core.currencies import CURRENCIES
+from proxy.core.guards import Guards, Limit, Limited
 from proxy.core.model import (
     Api,
     Caller,
@@ -61,10 +62,13 @@ class Terms:
     request: the request's body, or members that are laid over the arguments; or a function of the arguments that
     returns either. response: what to read the usage from, given the result. estimate: the most that a call can cost,
     or a function of the arguments. cost: what it did cost, or a function of the result. name: of the function.
+    priced False: only limits are asked, and no money is counted. limited: the program's own rate limits.
     """
 
     api: str
     name: str = "-"
+    priced: bool = True
+    limited: tuple[Limited, ...] = ()
     essential: bool = False
     rule: str | None = None
     caller: str | None = None
@@ -130,6 +134,9 @@ def subject(rules: RuleSet, terms: Terms, default_caller: str | None) -> Subject
     if isinstance(caller, Denied):
         return caller
     api = next((one for one in rules.apis if one.name == terms.api), None)
+    if not terms.priced:
+        rule = stand_in(terms.api, "limited", rules.currency)
+        return Subject(rules, api or _unknown_api(terms.api, rule), rule, caller)
     if api is None:
         if rules.unknown is not Policy.OBSERVE:
             known = [one.name for one in rules.apis]
@@ -208,13 +215,41 @@ def _unknown_api(name: str, rule: Rule) -> Api:
     )
 
 
+def guards(known: Subject, rule: Rule, terms: Terms) -> Guards:
+    """The rate limits and circuit breakers of a call: those of the rules, and the program's own."""
+    ruled = match.guards(known.rules, known.api, rule, known.caller)
+    return Guards((*ruled.limited, *terms.limited), ruled.breakers, ruled.obey) if terms.limited else ruled
+
+
+def joined(outer: Terms, inner: Terms) -> Terms | None:
+    """The terms of two decorators on one function as one question; None: they must ask one after the other."""
+    if outer.api != inner.api or (outer.priced and inner.priced):
+        return None
+    main = outer if outer.priced else inner
+    by_place: dict[str, Limited] = {}
+    for one in (*outer.limited, *inner.limited):
+        other = by_place.get(one.place)
+        by_place[one.place] = one if other is None else _stricter(one, other)
+    caller = main.caller or outer.caller or inner.caller
+    return replace(main, limited=tuple(by_place.values()), caller=caller)
+
+
+def _stricter(one: Limited, other: Limited) -> Limited:
+    limits: dict[str, Limit] = {}
+    for limit in (*one.limits, *other.limits):
+        known = limits.get(limit.name)
+        limits[limit.name] = limit if known is None or limit.amount < known.amount else known
+    return replace(one, limits=tuple(limits.values()))
+
+
 # --- one call --------------------------------------------------------------------------------------------------------
 
 
 def looks_into_arguments(subject: Subject, terms: Terms) -> bool:
     """Whether the rule, or what it makes of a call, depends on the arguments; else every call has the same choice."""
     rules, api = subject.rules, subject.api
-    return terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
+    looks = terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
+    return looks and terms.priced
 
 
 def question(choice: Choice, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int) -> Question:
@@ -247,7 +282,7 @@ def choose(subject: Subject, terms: Terms, args: tuple[Any, ...], kwargs: Mappin
         if not terms.states_amounts and rules.unknown is not Policy.OBSERVE:
             return _no_rule("no_rule_for_function", api=api.name, function=terms.name, known=_rule_names(api))
         rule = stand_in(api.name, "stated" if terms.states_amounts else "observed", rules.currency)
-    nothing_prices = rule.where == STAND_IN
+    nothing_prices = rule.where == STAND_IN and terms.priced
     stated, observed = nothing_prices and terms.states_amounts, nothing_prices and not terms.states_amounts
     return Choice(subject, rule, outbound, guessed, stated, observed)
 

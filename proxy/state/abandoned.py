@@ -10,10 +10,11 @@ from decimal import Decimal
 import msgspec
 
 from proxy.core import money
+from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import Budget, Period, PeriodUnit, Window
 from proxy.state.keys import Keys
 from proxy.state.plan import Plan
-from proxy.state.record import Record, noted
+from proxy.state.record import Facts, Record, noted
 from proxy.state.resp import Packed
 
 _DAY = Period(PeriodUnit.DAY)
@@ -44,7 +45,7 @@ def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: 
         )
         windows.append(Window(b.period, b.starts, b.ends))
     drawn = (facts.quota.name, Window(facts.quota.period, 0, facts.quota.ends)) if facts.quota else None
-    plan = Plan.of_windows(keys, tuple(budgets), tuple(windows), facts.timezone, drawn, facts.at_ms)
+    plan = Plan.of_windows(keys, tuple(budgets), tuple(windows), facts.timezone, drawn, facts.at_ms, _guards(facts))
     cost, original = _abandoned_cost(record, plan)
     amount = money.format_decimal(cost, facts.currency)
     entry = {
@@ -70,6 +71,17 @@ def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: 
         "note": noted("unconfirmed", bypassed=record.bypassed),
     }
     return plan.reclaim_parts(call_id, given_now, now_ms, raw, cost, record.held, entry)
+
+
+def _guards(facts: Facts) -> Guards:
+    """What is to be released: places among the calls at once, and permits of probes."""
+    limited = []
+    for place in facts.concurrent:
+        scope, _, name = place.partition(":")
+        limited.append(Limited(scope, name, (Limit(Counts.CONCURRENT, 0),)))
+    return Guards(
+        tuple(limited), tuple(Breaker(name, 0, 0, None, None, None, None, 0, 0, 0) for name in facts.breakers)
+    )
 
 
 def _abandoned_cost(record: Record, plan: Plan) -> tuple[int, str]:

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
-from proxy.core.model import Admitted, Ask, Bill, Budget, Denied, Level, Reason, Settled
+from proxy.core.guards import Pressed
+from proxy.core.model import Admitted, Ask, Bill, Denied, Level, Reason, Settled
+from proxy.core.outcome import UNKNOWN, Outcome
 from proxy.core.windows import local_day, window_at
 from proxy.state import plan as plans
 from proxy.state import resp
@@ -54,6 +57,8 @@ _CODES: Final[Mapping[int, tuple[Reason, int]]] = {
 
 
 _SWITCHED_OFF: Final = 6
+_PRESSED: Final = 7
+_CIRCUIT_OPEN: Final = 8
 _UNTIL_UNDONE_MS: Final = 2**53 - 1
 
 
@@ -74,16 +79,46 @@ def _stopped(ask: Ask, *, which: int, until_ms: int, now_ms: int) -> Denied:
     return Denied(Reason.SERVICE_STOPPED, 503, None, None, wait_s, detail=detail, until_ms=until_ms if ends else None)
 
 
-@dataclass(slots=True)
-class _Live:
+def _pressed(ask: Ask, reply: list[int]) -> Denied:
+    """Refused by a rate limit, or by the pause that the API asked for."""
+    number, used, asked, wait_ms = reply[3:7]
+    limited = limit = None
+    if number > 0:
+        limited, limit = list(ask.guards.limits())[number - 1]
+    else:
+        limited = next((one for one in ask.guards.limited if one.scope == "api"), None)
+    retry_ms = wait_ms if wait_ms >= 0 else None
+    kind = "rate_limited.paused" if limit is None else "rate_limited.alone" if retry_ms is None else "rate_limited"
+    if limit is not None and not limit.per:
+        kind = "rate_limited.concurrent"
+    return Denied(
+        Reason.RATE_LIMITED,
+        429,
+        retry_after_s=max(1, -(-retry_ms // 1000)) if retry_ms is not None else None,
+        should_retry=retry_ms is not None,
+        detail={"text": kind, "api": ask.api},
+        pressed=Pressed(limited, limit, used, asked, retry_ms),
+        guards=ask.guards,
+        used=tuple(reply[7:]),
+    )
+
+
+def _circuit_open(ask: Ask, reply: list[int]) -> Denied:
+    breaker, half_open, wait_ms = ask.guards.breakers[reply[3] - 1], reply[4] == 1, reply[5]
+    kind = "circuit_open.by_hand" if wait_ms < 0 else "circuit_open.half" if half_open else "circuit_open"
+    wait_s = max(1, -(-wait_ms // 1000)) if wait_ms >= 0 else None
+    detail = {"text": kind, "name": breaker.name}
+    return Denied(Reason.CIRCUIT_OPEN, 503, None, None, wait_s, wait_s is not None, detail)
+
+
+class _Live(msgspec.Struct):
     """A reservation that this worker runs."""
 
     plan: Plan
     renewed_ms: int
 
 
-@dataclass(slots=True)
-class _Statement:
+class _Statement(msgspec.Struct):
     """A settle or void that must reach Redis, however often it takes. The store gives it the answer."""
 
     gate: Gate
@@ -112,7 +147,7 @@ class Gate:
 
     clock: Unix ms of this machine. pinned: tests give their own clock to the scripts too, instead of Redis's TIME.
     timezone: of the day in which denials are counted, until the first call tells the rules' own. lease_s: how long a
-    reservation lives without renewal.
+    reservation lives without renewal. chance: from 0 to 1, spreads the moments at which open circuits try again.
     """
 
     def __init__(
@@ -124,6 +159,7 @@ class Gate:
         pinned: bool = False,
         lease_s: float = LEASE_S,
         timezone: str = "UTC",
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.keys = keys
@@ -131,6 +167,7 @@ class Gate:
         self.lease_ms = round(lease_s * 1000)
         self._clock = clock
         self._pinned = pinned
+        self._chance = chance
         self._offset_ms = 0
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._live: dict[str, _Live] = {}
@@ -205,21 +242,34 @@ class Gate:
 
     # --- the statement -------------------------------------------------------------------------------------------
 
-    async def settle(self, admitted: Admitted, bill: Bill, status: int | None, *, learn: bool = False) -> Settled:
+    async def settle(
+        self,
+        admitted: Admitted,
+        bill: Bill,
+        status: int | None,
+        *,
+        learn: bool = False,
+        outcome: Outcome = UNKNOWN,
+    ) -> Settled:
         """End a call with its bill: release, charge, write the ledger. Idempotent by id.
 
         status: of the upstream's answer, None if none came. learn: keep the cost as a sample for `learned`.
+        outcome: what circuit breakers learn from the call, and a pause that the API asked for.
         The statement outlives its caller: cancelled or with the store away, it is repeated until it is written
         (Settled.pending).
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
-        parts = plan.settle_parts(ask, admitted, bill, status, self._given(), self.now_ms(), learn)
+        chance = round(self._chance() * 1000) if ask.guards.breakers else 0
+        now_ms = self.now_ms()
+        parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
         reply = await self._state(_Statement(self, ask.id, "settle", parts, plan))
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
             return Settled(False, None)
-        level, pairs = plan.level(*reply[1:5]), reply[5:]
+        level, pairs = plan.level(*reply[1:5]), reply[6:]
+        if reply[5]:
+            _log_circuits(reply[5].decode())
         if not pairs:
             return Settled(True, level)
         crossed = zip(pairs[::2], pairs[1::2], strict=True)
@@ -228,7 +278,7 @@ class Gate:
     async def void(self, ask: Ask) -> None:
         """Release a reservation whose call was never made: no charge, no ledger entry. Of none held: nothing."""
         live = self._live.get(ask.id)
-        if live is None and ask.free:
+        if live is None and not ask.holds:
             return
         plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
         await self._state(self._void(plan, ask.id))
@@ -355,12 +405,12 @@ class Gate:
         quota = ask.estimate.quota
         drawn = (quota.name, quota.period) if quota is not None else None
         names = (ask.api, ask.rule, ask.caller)
-        key = (names, ask.timezone, drawn, *map(id, ask.budgets))
+        key = (names, ask.timezone, drawn, id(ask.guards), *map(id, ask.budgets))
         plan = self._plans.get(key)
-        if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan.budgets, ask.budgets):
+        if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan, ask):
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms, names)
+            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms, names, ask.guards)
         return plan
 
     def _plan_of(self, admitted: Admitted) -> Plan:
@@ -369,26 +419,33 @@ class Gate:
         live = self._live.get(ask.id)
         if live is not None:
             return live.plan
-        if ask.free:
+        if not ask.holds:
             return self._plan(replace(ask, budgets=()), admitted.now_ms)
         quota = ask.estimate.quota
         window = window_at(quota.period, ask.timezone, admitted.now_ms) if quota else None
         named = (quota.name, window) if quota and window else None
-        return Plan.of_windows(self.keys, ask.budgets, admitted.windows, ask.timezone, named, admitted.now_ms)
+        windows, now_ms = admitted.windows, admitted.now_ms
+        return Plan.of_windows(self.keys, ask.budgets, windows, ask.timezone, named, now_ms, ask.guards)
 
     def _admitted(self, ask: Ask, plan: Plan, reply: list[int]) -> Admitted:
-        _, now_ms, position, _, bypassed, *tightest = reply
+        now_ms, position, bypassed, used = reply[1], reply[2], reply[4] == 1, tuple(reply[9:])
+        if ask.holds:
+            self._live[ask.id] = _Live(plan, now_ms)
         if ask.free:
-            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None, bypassed=bypassed == 1)
-        self._live[ask.id] = _Live(plan, now_ms)
+            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None, bypassed=bypassed, used=used)
         drawn = position if position >= 0 else None
         held = plans.held_by_currency(plan, ask, drawn)
-        return Admitted(ask, now_ms, plan.windows, held, drawn, plan.level(*tightest), bypassed=bypassed == 1)
+        tightest = plan.level(*reply[5:9])
+        return Admitted(ask, now_ms, plan.windows, held, drawn, tightest, bypassed=bypassed, used=used)
 
     def _denied(self, ask: Ask, plan: Plan, reply: list[int]) -> Denied:
         code = reply[2]
         if code == _SWITCHED_OFF:
             return _stopped(ask, which=reply[3], until_ms=reply[4], now_ms=reply[1])
+        if code == _PRESSED:
+            return _pressed(ask, reply)
+        if code == _CIRCUIT_OPEN:
+            return _circuit_open(ask, reply)
         _, now_ms, _, index, spent, reserved, estimate, limit = reply
         reason, status = _CODES[code]
         level: Level | None = plan.level(index, spent, reserved, limit)
@@ -406,7 +463,7 @@ class Gate:
         The question may even arrive after its release, from a connection that a stopped server reads late; therefore
         the release is repeated until it found something or a lease has passed.
         """
-        if not ask.free:
+        if ask.holds:
             self._send(self._keep(self._void(plan, ask.id, self.now_ms() + self.lease_ms)))
 
     async def _state(self, statement: _Statement) -> list[Reply] | None:
@@ -490,5 +547,14 @@ class Gate:
         task.add_done_callback(self._tasks.discard)
 
 
-def _same(known: tuple[Budget, ...], asked: tuple[Budget, ...]) -> bool:
-    return known is asked or (len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)))
+def _same(plan: Plan, ask: Ask) -> bool:
+    known, asked = plan.budgets, ask.budgets
+    same = known is asked or (len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)))
+    return same and plan.guards is ask.guards
+
+
+def _log_circuits(changes: str) -> None:
+    for change in changes.rstrip(";").split(";"):
+        name, state, *why = change.split(" ", 2)
+        event = "breaker.opened" if state == "open" else "breaker.closed"
+        log.warning(event, name=name, why=why[0] if why else "probes succeeded")

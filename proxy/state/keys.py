@@ -18,6 +18,7 @@ UNCONFIRMED_KEPT_S = 7 * DAY_S  # how late a settlement may come after its lease
 LEARNED_KEPT_S = 40 * DAY_S
 HOSTS_KEPT_S = 40 * DAY_S  # after the day's end
 IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
+LIMITS_KEPT_S = 2 * DAY_S  # after the last call; a breaker two days after its last change or call
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
@@ -28,6 +29,8 @@ PATTERNS: dict[str, str] = {
     "switches": "hash",
     "budget:<name>:<period>": "hash",
     "quota:<rule>:<period>": "hash",
+    "limits:<scope>:<name>": "hash",
+    "breaker:<name>": "hash",
     "reservations": "hash",
     "leases": "zset",
     "settled:<day>": "set",
@@ -44,6 +47,10 @@ PATTERNS: dict[str, str] = {
     "cache:flight:<digest>": "string",
     "cache:ends:<rule>": "zset",
     "cache:sizes:<rule>": "hash",
+    "session:<digest>": "hash",
+    "login:<address>": "string",
+    "audit": "stream",
+    "audit:head": "hash",
 }
 
 
@@ -67,6 +74,13 @@ class Keys:
 
     def quota(self, rule: str, period: str) -> str:
         return f"{self.prefix}quota:{rule}:{period}"
+
+    def limits(self, place: str) -> str:
+        """place: "api:openai", "rule:openai/chat" or "caller:batch"."""
+        return f"{self.prefix}limits:{place}"
+
+    def breaker(self, name: str) -> str:
+        return f"{self.prefix}breaker:{name}"
 
     def settled(self, day: str) -> str:
         return f"{self.prefix}settled:{day}"
@@ -103,3 +117,9 @@ class Keys:
 
     def proxy(self, host: str, pid: int) -> str:
         return f"{self.prefix}proxy:{host}:{pid}"
+
+    def session(self, digest: str) -> str:
+        return f"{self.prefix}session:{digest}"
+
+    def login(self, address: str) -> str:
+        return f"{self.prefix}login:{address}"

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from proxy.core import money, quota
+from proxy.core.guards import AMOUNTS, BREAKER_BUCKETS, WINDOWS, Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import (
     Admitted,
     Ask,
@@ -29,8 +30,10 @@ from proxy.core.model import (
     PeriodUnit,
     Priority,
     Quota,
+    State,
     Window,
 )
+from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
 from proxy.state import resp
@@ -57,7 +60,8 @@ LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
 EXTRA_FIELDS: Final = ("saved",)  # only of calls whose rule asks for more than counting
 _ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
 _ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
-_CALL_SIZE: Final = 14  # of the array that settle.lua is given
+_CALL_SIZE: Final = 15  # of the array that settle.lua is given
+_RESULTS: Final = {Verdict.EXCLUDED: 0, Verdict.SUCCESS: 1, Verdict.FAILURE: 2}
 _VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
 
 
@@ -109,7 +113,7 @@ class Errand:
 
 
 class Plan:
-    """Keys and arguments of all calls with these budgets and names while `from_ms` <= now < `until_ms`.
+    """Keys and arguments of all calls with these budgets, names and guards while `from_ms` <= now < `until_ms`.
 
     names: API, rule and caller, whose switches an admission obeys.
     """
@@ -122,11 +126,12 @@ class Plan:
         drawn: tuple[str, Period] | None,
         now_ms: int,
         names: tuple[str, str, str],
+        guards: Guards,
     ) -> None:
         windows = tuple(window_at(b.period, b.timezone, now_ms) for b in budgets)
         drawn_window = window_at(drawn[1], timezone, now_ms) if drawn else None
         named = (drawn[0], drawn_window) if drawn and drawn_window else None
-        self._fill(keys, budgets, windows, timezone, named, now_ms, names)
+        self._fill(keys, budgets, windows, timezone, named, now_ms, names, guards)
 
     @classmethod
     def of_windows(
@@ -137,10 +142,11 @@ class Plan:
         timezone: str,
         drawn: tuple[str, Window] | None,
         now_ms: int,
+        guards: Guards,
     ) -> Plan:
         """The plan of a call admitted earlier: its own windows hold, whatever the time is now."""
         plan = cls.__new__(cls)
-        plan._fill(keys, budgets, windows, timezone, drawn, now_ms, ("", "", ""))
+        plan._fill(keys, budgets, windows, timezone, drawn, now_ms, ("", "", ""), guards)
         return plan
 
     def _fill(
@@ -152,6 +158,7 @@ class Plan:
         drawn: tuple[str, Window] | None,
         now_ms: int,
         names: tuple[str, str, str],
+        guards: Guards,
     ) -> None:
         day = window_at(_DAY, timezone, now_ms)
         month = window_at(_MONTH, timezone, now_ms)
@@ -161,7 +168,9 @@ class Plan:
         self.keys = keys
         self.budgets = budgets
         self.windows = windows
+        self.guards = guards
         self.currencies = tuple(b.currency for b in budgets)
+        self.counted = (*self.currencies, *guards.currencies)  # of budgets, then of cost limits
         self.timezone = timezone
         self.quota = drawn
         self._errands: dict[tuple[str | None, ...], Errand] = {}
@@ -178,14 +187,19 @@ class Plan:
         budget_keys = [keys.budget(b.name, w.label) for b, w in zip(self.budgets, self.windows, strict=True)]
         quota_keys = [keys.quota(self.quota[0], self.quota[1].label)] if self.quota else []
         extend = (*in_flight, keys.switches, *budget_keys)
-        admit = (*extend, *quota_keys)
+        guard_keys = [keys.limits(one.place) for one in self._scopes()]
+        guard_keys += [keys.breaker(one.name) for one in self.guards.breakers]
+        admit = (*extend, *quota_keys, *guard_keys)
         settle = (
             *(*in_flight, keys.settled(day.label), keys.ledger(month.label), keys.day(day.label)),
-            *(keys.day_callers(day.label), keys.thresholds, *budget_keys, *quota_keys),
+            *(keys.day_callers(day.label), keys.thresholds, keys.switches, *budget_keys, *quota_keys, *guard_keys),
         )
         self._admit_keys = resp.words(len(admit), *admit)
         self._extend_keys = resp.words(len(extend), *extend)
         self._settle_keys = resp.words(len(settle) + 2, *settle)  # and two that are the call's own
+
+    def _scopes(self) -> list[Limited]:
+        return [one for one in self.guards.limited if one.limits]
 
     def _fill_arguments(self, day: Window, month: Window, names: tuple[str, str, str]) -> None:
         quota_keep = self.quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if self.quota else 0
@@ -198,7 +212,8 @@ class Plan:
             for bp in b.thresholds_bp():
                 marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
             lines = (b.limit_atoms, b.restrict_bp, b.stop_bp)
-            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name))
+            in_atoms = [threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp)]
+            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name, *in_atoms))
             extend.append((b.limit_atoms, digits, b.currency))
             settle.append((b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text, marks))
             thresholds = list(b.thresholds_bp())
@@ -213,10 +228,29 @@ class Plan:
         )
         api, rule, caller = names
         switches = ("bypass", "stop", "lift:all", f"lift:api:{api}", f"api:{api}", f"rule:{rule}", f"caller:{caller}")
-        self._admit_static = resp.word(resp.encode((self.from_ms, self.until_ms, quota_keep, admit, switches)))
+        pause = f"pause:{api}"
+        obeyed = (*switches, pause if self.guards.obey else "")
+        scopes = [[self._limit(one) for one in limited.limits] for limited in self._scopes()]
+        probes = [(one.probes,) for one in self.guards.breakers]
+        admission = (self.from_ms, self.until_ms, quota_keep, admit, obeyed, scopes, probes)
+        self._admit_static = resp.word(resp.encode(admission))
         self._extend_static = resp.word(resp.encode(extend))
-        self._settle_static = resp.word(resp.encode((*kept, settle)))
+        drawn, breakers = 1 if self.quota else 0, [_circuit(one) for one in self.guards.breakers]
+        self._settle_static = resp.word(resp.encode((*kept, settle, drawn, pause, scopes, breakers)))
         self._budget_facts = _encode(facts).decode()
+        self._guard_facts = ""
+        if self.guards.holds:
+            names_held = [limited.place for limited in self._scopes() if any(not one.per for one in limited.limits)]
+            self._guard_facts = f',"concurrent":{_encode(names_held).decode()}'
+            self._guard_facts += f',"breakers":{_encode([one.name for one in self.guards.breakers]).decode()}'
+
+    def _limit(self, limit: Limit) -> tuple[str, int, int, int, int]:
+        """One limit for the scripts: name, which amount, most, bucket (ms), buckets."""
+        if limit.counts is Counts.COST:
+            which = len(AMOUNTS) + 1 + self.guards.currencies.index(limit.currency)
+        else:
+            which = AMOUNTS.index(limit.counts) + 1
+        return limit.name, which, limit.amount, limit.bucket_ms, WINDOWS[limit.per][1] if limit.per else 0
 
     def errand(self, ask: Ask, cost: Cost) -> Errand:
         """What this call has in common with those before it."""
@@ -248,9 +282,10 @@ class Plan:
         }
         who = f"{ask.api}|{ask.rule}|{ask.caller}"
         pairs = [word for name in _SHARED_FIELDS for word in (name, shared[name])]
+        alike = _encode({**shared, "timezone": self.timezone}).decode()[1:-1]
         return Errand(
             fx_rate=cost.fx_rate,
-            facts=f',{_encode({**shared, "timezone": self.timezone}).decode()[1:-1]},"budgets":{self._budget_facts}}}',
+            facts=f',{alike},"budgets":{self._budget_facts}{self._guard_facts}}}',
             call=resp.array(_CALL_SIZE) + resp.items((who, ask.api, ask.caller)),
             entry=_ENTRY_HEAD + resp.items(tuple(pairs)),
         )
@@ -261,17 +296,18 @@ class Plan:
         """What admit.lua is given. Raises KeyError when the estimate lacks a budget's currency."""
         estimate, drawn = ask.estimate, ask.estimate.quota
         atoms = estimate.cost.atoms
-        amounts = [atoms[currency] for currency in self.currencies]
+        amounts = [atoms[currency] for currency in self.counted]
         units = -1
         steps: list[tuple[int, ...]] = []
         free_steps = 0
         if drawn is not None:
             units = drawn.units
-            steps = [(s.from_position, *(s.cost.atoms[c] for c in self.currencies)) for s in drawn.steps]
+            steps = [(s.from_position, *(s.cost.atoms[c] for c in self.counted)) for s in drawn.steps]
             free_steps = sum(1 for _ in itertools.takewhile(lambda s: not s.cost.original, drawn.steps))
         essential, free = 1 if ask.priority is Priority.ESSENTIAL else 0, 1 if ask.free else 0
-        own = resp.encode((ask.id, given_now, lease_ms, essential, free, units, amounts, steps, free_steps))
-        facts = b"" if ask.free else self._facts(ask, now_ms)
+        limited = (1, *tokens_of(estimate.usage), 1) if self.guards.holds else ()
+        own = resp.encode((ask.id, given_now, lease_ms, essential, free, units, amounts, steps, free_steps, limited))
+        facts = self._facts(ask, now_ms) if ask.holds else b""
         keys = self._admit_keys
         return Packed(
             keys.count + 3,
@@ -308,9 +344,18 @@ class Plan:
     # --- settle, void, reclaim
 
     def settle_parts(
-        self, ask: Ask, admitted: Admitted, bill: Bill, status: int | None, given_now: int, now_ms: int, learn: bool
+        self,
+        ask: Ask,
+        admitted: Admitted,
+        bill: Bill,
+        status: int | None,
+        given_now: int,
+        now_ms: int,
+        learn: bool,
+        outcome: Outcome,
+        chance: int,
     ) -> Packed:
-        """What settle.lua is given to charge a call that ended with this bill."""
+        """What settle.lua is given to charge a call that ended with this bill. chance: 0 to 1000."""
         cost = bill.cost
         spent = cost.atoms
         fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
@@ -324,7 +369,7 @@ class Plan:
                 *("settle", ask.id, _now.text(admitted.now_ms, self.timezone)),
                 *(given_now, _now.text(now_ms, self.timezone)),
                 False if bill.quota_units is None else bill.quota_units,
-                *(amount, amount if learn else False, note, charges),
+                *(amount, amount if learn else False, note, charges, self._guard(bill, outcome, chance)),
             )
         )
         entry = errand.entry + resp.items(
@@ -344,9 +389,20 @@ class Plan:
         learned = self.keys.learned(ask.rule, ask.estimate.model or "-")
         return self._settle(ask.id, learned, errand.call + own + entry, saved)
 
+    def _guard(self, bill: Bill, outcome: Outcome, chance: int) -> tuple[object, ...] | bool:
+        """How limits and circuits take the end of a call; False where there are none and no pause was asked for."""
+        pause_ms = outcome.pause_until_ms or 0
+        if not self.guards.holds:
+            return (False, 0, 0, 0, pause_ms) if pause_ms else False
+        atoms = bill.cost.atoms
+        actual: tuple[int, ...] | bool = False
+        if bill.state is not State.ESTIMATED:
+            actual = (1, *tokens_of(bill.usage), 0, *(atoms.get(c, 0) for c in self.guards.currencies))
+        return actual, _RESULTS[outcome.verdict], outcome.took_ms, chance, pause_ms
+
     def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
         """What settle.lua is given to release a reservation whose call was never made."""
-        own = ("void", call_id, "", given_now, _now.text(now_ms, self.timezone), False, 0, False, "", (), ())
+        own = ("void", call_id, "", given_now, _now.text(now_ms, self.timezone), False, 0, False, "", (), False, ())
         return self._settle(call_id, self.keys.learned("-", "-"), _VOID_HEAD + resp.items(own))
 
     def reclaim_parts(
@@ -364,7 +420,7 @@ class Plan:
         words = [word for name in LEDGER_FIELDS for word in (name, entry[name])]
         call = (
             *(who, entry["api"], entry["caller"], "reclaim", call_id, entry["at"]),
-            *(given_now, _now.text(now_ms, self.timezone), False, cost, False, entry["note"], charges, words),
+            *(given_now, _now.text(now_ms, self.timezone), False, cost, False, entry["note"], charges, False, words),
         )
         learned = self.keys.learned(entry["rule"], entry["model"] or "-")
         return self._settle(call_id, learned, resp.encode(call), resp.word(raw))
@@ -383,6 +439,22 @@ class Plan:
         amounts = map(money.format_decimal, charges, self.currencies)
         lines = [f'{head}{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
         return f"[{','.join(lines)}]"
+
+
+def tokens_of(usage: Mapping[str, int]) -> tuple[int, int, int]:
+    """All tokens, input tokens, output tokens: as limits count them."""
+    asked, answered = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    return asked + answered, asked, answered
+
+
+def _circuit(breaker: Breaker) -> tuple[object, ...]:
+    """A breaker for settle.lua."""
+    reasons = (breaker.failures_bp, breaker.consecutive, breaker.slow_ms, breaker.slow_bp)
+    failures, consecutive, slow_ms, slow_bp = (-1 if reason is None else reason for reason in reasons)
+    return (
+        *(breaker.name, breaker.window_ms // BREAKER_BUCKETS, BREAKER_BUCKETS, breaker.of_at_least),
+        *(failures, consecutive, slow_ms, slow_bp, breaker.open_ms, breaker.open_at_most_ms, breaker.probes),
+    )
 
 
 def _quota_facts(name: str, window: Window, drawn: Quota, currency: str) -> str:

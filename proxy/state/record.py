@@ -51,6 +51,8 @@ class Facts(msgspec.Struct):
     usage: dict[str, int]
     budgets: list[BudgetFacts]
     quota: QuotaFacts | None = None
+    concurrent: list[str] = []  # places whose limit of calls at once counts this call
+    breakers: list[str] = []
 
 
 BYPASS = "bypass"
@@ -59,7 +61,7 @@ _decode_facts = msgspec.json.Decoder(Facts).decode
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A reservation as kept in Redis: "held by budget|quota units|position|marks|facts"."""
+    """A reservation as kept in Redis: "held by budget|quota units|position|marks|guards|facts"."""
 
     held: tuple[int, ...]  # atoms, in the order of the budgets
     units: int  # thousandths drawn from the quota
@@ -70,7 +72,7 @@ class Record:
     @classmethod
     def parse(cls, raw: bytes) -> Record:
         """Raises ValueError (msgspec.DecodeError is one) for anything else than what admit.lua writes."""
-        held, units, position, marks, facts = raw.split(b"|", 4)
+        held, units, position, marks, _, facts = raw.split(b"|", 5)
         amounts = tuple(map(int, held.split()))
         return cls(amounts, int(units or 0), int(position), marks.decode("ascii"), _decode_facts(facts))
 

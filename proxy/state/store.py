@@ -43,7 +43,8 @@ _URL_OPTIONS: Final = frozenset(
     | {"ssl_min_version", "ssl_ciphers", "ssl_password"}
 )
 
-SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "cache_join", "cache_keep", "cache_end")
+_PARTS: Final = {"admit": ("windows",), "settle": ("circuits",)}
+SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "breaker", "cache_join", "cache_keep", "cache_end")
 
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
 
@@ -57,9 +58,9 @@ class ScriptError(Exception):
 
 
 def script_source(name: str) -> str:
-    """The text of lua/<name>.lua with the shared prelude before it."""
+    """The text of lua/<name>.lua with what it needs before it: the prelude and, for some, one part more."""
     folder = resources.files("proxy.state") / "lua"
-    return (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    return "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", *_PARTS.get(name, ()), name))
 
 
 class Receiver(Protocol):

@@ -7,6 +7,7 @@ import random
 import statistics
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,17 @@ def test_a_strict_budget_is_never_exceeded_by_concurrent_streams_through_three_p
         "overshoot.py", "--modes", "strict", "--budgets", "1", "--tokens", "4000", "--streams", "24", "--gap-ms", "2"
     )
     assert "budget 1: generated" in said
+
+
+def test_the_forecast_is_measured_on_the_series_given(tmp_path: Path) -> None:
+    lines = ["series_id,date,value"]
+    for day in range(130):
+        when = date(2026, 1, 1) + timedelta(days=day)
+        lines += [f"a,{when},{100 + day + 40 * (day % 7)}", f"b,{when},{5 + (day * 7919) % 11}"]
+    (tmp_path / "series.csv").write_text("\n".join(lines))
+    (tmp_path / "notes.csv").write_text("kind,licence\nx,y\n")
+    said = run("forecast.py", str(tmp_path))
+    assert "2 series, 16 cases" in said
+    assert "ensemble" in said
+    assert "ratio by series: a " in said
+    assert "ms" in said.splitlines()[-1]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.exchange import Unreadable, parse_exchanges, parse_request, parse_response, request_of
 from proxy.cli.init import template
+from proxy.core.recording import Unreadable, parse_exchanges, parse_request, parse_response, request_of
 from tests.cli.conftest import Spendgate
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100}

@@ -105,7 +105,8 @@ def test_an_unknown_caller_is_told_how_to_introduce_itself(status: int, header: 
 @pytest.mark.parametrize("reason", list(Reason))
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_every_reason_has_a_title_and_a_sentence(reason: Reason, language: str) -> None:
-    detail = {"api": "a", "problem": "p.", "method": "GET", "target": "t"}
+    detail = {"api": "a", "problem": "p.", "method": "GET", "target": "t", "name": "n", "scope": "s", "window": "w"}
+    detail |= {"used": "1", "most": "2", "asked": "3", "retry": "4 s"}
     body, _ = rendered(Denied(reason, 400, LEVEL, 1, detail=detail), language=language)
     assert body["title"]
     assert body["detail"].endswith(".")

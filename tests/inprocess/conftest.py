@@ -70,6 +70,16 @@ apis:
     estimate: learned
     prices:
       - {name: llm, match: {method: POST}, tokens: {input: 1000, output: 100000}, max_output_tokens: 4}
+  - name: guarded
+    upstream: https://guarded.example.com
+    rate_limits: [3/hour]
+    prices:
+      - {per_request: 1}
+  - name: fragile
+    upstream: https://fragile.example.com
+    breaker: {failures: 50%, of_at_least: 2, window: 60s, open_for: 30s, probes: 1}
+    prices:
+      - {per_request: 1}
   - name: free
     upstream: https://free.example.com
     prices:

@@ -71,6 +71,8 @@ def test_the_programs_of_the_document_print_what_it_says(
         ("documents.send", "settled", "19.8"),
         ("documents.words", "settled", "0.012302"),
         ("documents", "settled", "500"),
+        ("documents.remind", "settled", "9.9"),
+        ("documents.remind", "settled", "9.9"),
     ]
 
 
@@ -90,7 +92,7 @@ from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
 import proxy
-from proxy import BudgetExceededException, RateLimitedException, budget, budget_controlled_api
+from proxy import BudgetExceededException, RateLimitedException, api_rate_limited, budget, budget_controlled_api
 
 
 @budget_controlled_api("openai", essential=True, estimate=lambda text, loud=False: len(text))
@@ -114,6 +116,12 @@ async def astream(count: int) -> AsyncIterator[int]:
         yield number
 
 
+@api_rate_limited("openai", per_minute=60, concurrent=8)
+@budget_controlled_api("openai")
+def both(text: str) -> bytes:
+    return text.encode()
+
+
 class Client:
     @budget_controlled_api("openai")
     def call(self, number: int) -> str:
@@ -126,6 +134,7 @@ async def use() -> None:
     reveal_type([one for one in stream(2)])
     reveal_type([one async for one in astream(2)])
     reveal_type(Client().call(1))
+    reveal_type(both("x"))
     with budget("openai", estimate=20) as call:
         reveal_type(call.charged)
     async with budget("openai", estimate="1 USD") as acall:
@@ -139,6 +148,8 @@ async def use() -> None:
     shout(1)  # E: a wrong argument
     shout("x", quiet=True)  # E: an unknown one
     budget_controlled_api("openai", essential="yes")  # E
+    api_rate_limited("openai", per_minute="60")  # E
+    both(b"x")  # E
     proxy.no_such_name  # E
 """
 
@@ -157,6 +168,7 @@ def test_the_types_of_decorated_functions_are_their_own(tmp_path: Path) -> None:
         "list[int]",
         "list[int]",
         "str",
+        "bytes",
         "Decimal | None",
         "int | None",
         "Decimal | None",

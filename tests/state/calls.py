@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from proxy.core import money
+from proxy.core.guards import NO_GUARDS, Guards
 from proxy.core.model import (
     Ask,
     Bill,
@@ -94,6 +95,8 @@ def ask(
     api: str = "openai",
     free: bool = False,
     model: str | None = "gpt-5",
+    guards: Guards = NO_GUARDS,
+    tokens: tuple[int, int] = (0, 64),
 ) -> Ask:
     return Ask(
         id=call_id or new_id(at_ms),
@@ -105,17 +108,27 @@ def ask(
         path="/v1/chat/completions",
         priority=Priority.ESSENTIAL if essential else Priority.IMPORTANT,
         budgets=budgets,
-        estimate=Estimate(cost(amount), "worst_case", model=model, usage={"output_tokens": 64}, quota=quota),
+        estimate=Estimate(cost(amount), "worst_case", model=model, usage=_usage(*tokens), quota=quota),
         currency="KRW",
         timezone=SEOUL,
         free=free,
+        guards=guards,
     )
 
 
+def _usage(asked: int, answered: int) -> dict[str, int]:
+    usage = {"input_tokens": asked, "output_tokens": answered}
+    return {name: count for name, count in usage.items() if count}
+
+
 def bill(
-    amount: str | int | Decimal, state: State = State.SETTLED, units: int | None = None, note: str | None = None
+    amount: str | int | Decimal,
+    state: State = State.SETTLED,
+    units: int | None = None,
+    note: str | None = None,
+    tokens: tuple[int, int] = (0, 12),
 ) -> Bill:
-    return Bill(cost(amount), state, {"output_tokens": 12}, units, note)
+    return Bill(cost(amount), state, _usage(*tokens), units, note)
 
 
 def free_tier(requests: int, price: str | int, period: Period = MONTH) -> Quota:

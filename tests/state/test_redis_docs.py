@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from proxy.core.cache import Kept, Lifetime
+from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import Admitted, Reason
+from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
+from proxy.state import audit
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
@@ -32,6 +35,11 @@ LINES = [
 
 # A piece of each command -> what its answer must contain, with the data made below.
 EXPECTED = {
+    "HMGET 'KEY:limits": ["1", "76"],
+    "HMGET 'KEY:breaker": ["open", "consecutive"],
+    "--pattern 'KEY:limits": ["spendgate:{main}:limits:api:openai"],
+    "--pattern 'KEY:breaker": ["spendgate:{main}:breaker:openai"],
+    "HGET 'KEY:switches": [" upstream"],
     "HGETALL 'KEY:switches": ["api:kakao-map", "9007199254740991 17-0"],
     " limit_text increase_text": ["2000 KRW", "500 KRW"],
     "spent_text limit_text": ["1400.5 KRW", "2000 KRW"],
@@ -50,11 +58,11 @@ EXPECTED = {
         "bytes|api.example.com",
         "4096",
     ],
-    "HGETALL 'KEY:reservations": ["150000000||-1||{", '"caller":"web"', '"path":"/v1/chat/completions"'],
+    "HGETALL 'KEY:reservations": ["150000000||-1|||{", '"caller":"web"', '"path":"/v1/chat/completions"'],
     "ZCARD": ["1"],
     "ZRANGE": ["0000000000000000000000000abc"],
     "XREVRANGE KEY:ledger": ["batch", "settled", "1300.5", "unconfirmed", "100"],
-    "XLEN": ["2"],
+    "XLEN": ["3"],
     "XREVRANGE 'KEY:thresholds": ["monthly", "70", "1400.5 KRW", "2000 KRW"],
     "HGET KEY:quota": ["1000"],
     "unconfirmed:*": ["spendgate:{main}:unconfirmed:00000000000000000000000dead"],
@@ -64,6 +72,8 @@ EXPECTED = {
     "HMGET 'KEY:leader": ["host:1", "1"],
     "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
     "HGET 'KEY:cache:sizes": ["15"],
+    "XREVRANGE 'KEY:audit": ["noted", "anna", "first of all"],
+    "HGETALL 'KEY:audit:head": ["count", "1", "hash"],
     "TTL": ["3"],
     "DEL": ["1"],
     "UNLINK": ["1"],
@@ -89,6 +99,13 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     await admitted(dead, 100, "00000000000000000000000dead", "web")
     assert await gate.reclaim() == 1
     await admitted(gate, 150, "0000000000000000000000000abc", "web")
+    limits = (Limit(Counts.REQUESTS, 9, "minute"), Limit(Counts.TOKENS, 999, "minute"), Limit(Counts.CONCURRENT, 9))
+    circuit = Breaker("openai", 60_000, 10, None, 1, None, None, 30_000, 60_000, 1)
+    guards = Guards((Limited("api", "openai", limits),), (circuit,))
+    limited = await gate.admit(ask(0, at_ms=wall_ms(), free=True, guards=guards))
+    assert isinstance(limited, Admitted)
+    outcome = Outcome(Verdict.FAILURE, 5, wall_ms() + 60_000)
+    await gate.settle(limited, bill(0, tokens=(12, 64)), 429, outcome=outcome)
     gate.count_denied(Reason.BUDGET_INSUFFICIENT, "openai")
     await gate.tidy()
     hosts = Hosts(keys, wall_ms, lambda: SEOUL)
@@ -99,6 +116,8 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     await publish(store, keys, info)
     async with Client(server.url) as client:
         assert (await Election(client, keys, "one", "host:1").ask()).leads
+        who = audit.Who("anna", "cli")
+        await audit.record(client, keys, audit.draft(who, "noted", "all", "first of all", wall_ms(), SEOUL))
     answers = Answers(store, keys)
     kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
     about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")

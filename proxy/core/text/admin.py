@@ -59,4 +59,35 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Your role is {role}; this needs {needed}.",
         "ko": "현재 역할은 {role}이며, 이 작업에는 {needed} 역할이 필요합니다.",
     },
+    "admin.bad_span": {
+        "en": "The span must end on or after its first day and have at most {most} days.",
+        "ko": "기간은 첫날 이후에 끝나야 하고 최대 {most}일이어야 합니다.",
+    },
+    "admin.no_entry": {"en": "The ledger has no call {id}.", "ko": "원장에 {id} 호출이 없습니다."},
+    "admin.old_page": {
+        "en": "This page is too old to act on. It was loaded anew; please try again.",
+        "ko": "오래된 페이지라 처리하지 않았습니다. 새로 불러왔으니 다시 시도해 주세요.",
+    },
+    "admin.trial.free": {"en": "This call is free: it passes at every level.", "ko": "무료 호출이라 항상 통과합니다."},
+    "admin.trial.passes": {"en": "This call would pass now.", "ko": "지금 이 호출은 통과합니다."},
+    "admin.trial.unpriced": {
+        "en": "No rule prices this call. It would pass and be recorded as unpriced.",
+        "ko": "이 호출에 맞는 규칙이 없습니다. 통과하지만 가격 없이 기록됩니다.",
+    },
+    "admin.trial.no_rule": {
+        "en": "No rule prices this call. It would be refused (403).",
+        "ko": "이 호출에 맞는 규칙이 없어 거절됩니다 (403).",
+    },
+    "admin.trial.budget_stopped": {
+        "en": "This call would be refused: a budget is used up (503).",
+        "ko": "예산을 다 써서 거절됩니다 (503).",
+    },
+    "admin.trial.budget_restricted": {
+        "en": "This call would be refused: a budget lets only essential calls pass (402).",
+        "ko": "예산이 필수 호출만 통과시키는 상태라 거절됩니다 (402).",
+    },
+    "admin.trial.budget_insufficient": {
+        "en": "This call would be refused: it may cost more than is left (402, essential calls 503).",
+        "ko": "남은 예산보다 많이 들 수 있어 거절됩니다 (402, 필수 호출은 503).",
+    },
 }

@@ -55,6 +55,14 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Now yours: spendgate init writes a rules.yaml, spendgate serve starts the proxy.",
         "ko": "이제 직접 써 보세요. spendgate init으로 rules.yaml을 만들고 spendgate serve로 시작합니다.",
     },
+    "cli.demo.dashboard": {
+        "en": "The dashboard of a team with a month and a half behind it, and calls that go on:",
+        "ko": "한 달 반 동안 사용한 팀의 대시보드입니다. 호출은 계속됩니다:",
+    },
+    "cli.demo.dashboard_ends": {
+        "en": "Ctrl-C ends it and leaves nothing behind.",
+        "ko": "Ctrl-C를 누르면 흔적 없이 끝납니다.",
+    },
     "cli.demo.failed": {
         "en": "the demonstration went off its plot: {what}.",
         "ko": "시연이 예정과 다르게 진행되었습니다: {what}.",

@@ -320,6 +320,10 @@ spendgate completion fish > ~/.config/fish/completions/spendgate.fish""",
     },
     "cli.opt.id": {"en": "Only the entry with this id.", "ko": "이 id의 기록만 봅니다."},
     "cli.opt.force": {"en": "Overwrite existing files.", "ko": "있는 파일을 덮어씁니다."},
+    "cli.opt.dashboard": {
+        "en": "End with a dashboard full of data, open until Ctrl-C (on a terminal: yes).",
+        "ko": "끝에 데이터가 담긴 대시보드를 Ctrl-C까지 열어 둡니다 (터미널에서는 기본).",
+    },
     "cli.opt.fast": {"en": "Do not pause between the steps.", "ko": "단계 사이에 쉬지 않습니다."},
     "cli.opt.request": {
         "en": "The request: a raw HTTP message or JSON; - reads standard input.",

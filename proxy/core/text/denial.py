@@ -64,6 +64,45 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "The calls of “{name}” are stopped until {until}.",
         "ko": "호출자 ‘{name}’의 호출이 {until}까지 중지되어 있습니다.",
     },
+    "denial.rate_limited.title": {"en": "Rate limited", "ko": "요청 제한"},
+    "denial.rate_limited": {
+        "en": "The limit of {limit} for {scope} is used up: {used} of {most} in the last {window}, and this call would add "
+        "{asked}. There is room again in {retry}.",
+        "ko": "{scope}의 {limit} 제한을 다 썼습니다. 최근 {window} 동안 {most} 중 {used}을(를) 썼고, 이 호출이 {asked}을(를) "
+        "더합니다. {retry} 뒤에 자리가 납니다.",
+    },
+    "denial.rate_limited.alone": {
+        "en": "This call alone may take {asked}, and the limit of {limit} for {scope} allows {most}. Waiting does not help: "
+        "ask for less.",
+        "ko": "이 호출 하나에만 {asked}이(가) 들 수 있는데, {scope}의 {limit} 제한은 {most}입니다. 기다려도 통과할 수 없으니 요청을 "
+        "줄여 주세요.",
+    },
+    "denial.rate_limited.concurrent": {
+        "en": "{used} calls are under way for {scope}, and {most} are allowed at once. Try again in a moment.",
+        "ko": "{scope}에서 호출 {used}건이 진행 중이며, 동시에 {most}건까지 허용됩니다. 잠시 뒤에 다시 시도해 주세요.",
+    },
+    "denial.rate_limited.paused": {
+        "en": "The API “{api}” has asked for a pause, so nobody calls it for {retry}.",
+        "ko": "API ‘{api}’가 잠시 멈춰 달라고 요청해, {retry} 동안 호출하지 않습니다.",
+    },
+    "denial.seconds": {"en": "{number} s", "ko": "{number}초"},
+    "denial.per.second": {"en": "second", "ko": "1초"},
+    "denial.per.minute": {"en": "minute", "ko": "1분"},
+    "denial.per.hour": {"en": "hour", "ko": "1시간"},
+    "denial.per.day": {"en": "day", "ko": "하루"},
+    "denial.circuit_open.title": {"en": "Circuit open", "ko": "회로 열림"},
+    "denial.circuit_open": {
+        "en": "“{name}” has been failing, so no call is made for now. It is tried again in {retry}.",
+        "ko": "‘{name}’에서 오류가 이어져 지금은 호출하지 않습니다. {retry} 뒤에 다시 시험합니다.",
+    },
+    "denial.circuit_open.half": {
+        "en": "“{name}” has been failing and is being tried by a few calls. If they succeed, all pass again.",
+        "ko": "‘{name}’에서 오류가 이어져 몇 건의 호출로 시험하고 있습니다. 성공하면 모두 다시 통과합니다.",
+    },
+    "denial.circuit_open.by_hand": {
+        "en": "The circuit of “{name}” was opened by hand, and stays open until somebody closes it.",
+        "ko": "‘{name}’의 회로를 담당자가 열어 두었으며, 닫을 때까지 호출하지 않습니다.",
+    },
     "denial.no_rule.title": {"en": "No rule for this destination", "ko": "이 목적지에 대한 규칙이 없음"},
     "denial.no_rule": {
         "en": "No rule in rules.yaml covers {method} {target}, so the call was not made. Add the API or a price rule for it.",

@@ -233,8 +233,41 @@ TEXT: dict[str, dict[str, str]] = {
     },
     "rules.bad_rate_limit": {"en": "“{got}” is not a rate limit.", "ko": "‘{got}’은(는) 요청 제한이 아닙니다."},
     "rules.hint.rate_limit_form": {
-        "en": "Write 60/minute, 100000 tokens/minute or 8 concurrent.",
-        "ko": "60/minute, 100000 tokens/minute, 8 concurrent처럼 쓰세요.",
+        "en": "Write 60/minute, 100000 tokens/minute, 500 KRW/hour or 8 concurrent.",
+        "ko": "60/minute, 100000 tokens/minute, 500 KRW/hour, 8 concurrent처럼 쓰세요.",
+    },
+    "rules.limit_twice": {
+        "en": "There are two limits on {got}; the lower one would always win.",
+        "ko": "{got} 제한이 두 번 나옵니다. 항상 낮은 쪽만 효력이 있습니다.",
+    },
+    "rules.limit_range": {
+        "en": "A limit of {got} cannot be counted: it is too small, or above {most}.",
+        "ko": "{got} 제한은 셀 수 없습니다. 너무 작거나 {most}보다 큽니다.",
+    },
+    "rules.queue_without_wait": {
+        "en": "“queue” says how many calls may wait, but none may.",
+        "ko": "‘queue’는 대기할 수 있는 호출 수인데, 대기가 허용되어 있지 않습니다.",
+    },
+    "rules.hint.give_wait": {"en": "Add “wait: 5s”.", "ko": "‘wait: 5s’를 추가하세요."},
+    "rules.wait_without_limits": {
+        "en": "There is nothing to wait for: no rate limits are given here.",
+        "ko": "여기에 요청 제한이 없어 기다릴 것이 없습니다.",
+    },
+    "rules.hint.give_limits": {
+        "en": "Add “rate_limits”, or remove “wait”.",
+        "ko": "‘rate_limits’를 추가하거나 ‘wait’를 지우세요.",
+    },
+    "rules.breaker_without_reason": {
+        "en": "This circuit breaker has no reason to open.",
+        "ko": "이 회로 차단기에는 열릴 조건이 없습니다.",
+    },
+    "rules.hint.breaker_reasons": {
+        "en": "Add “failures: 50%”, “consecutive: 5” or “slow: {{over: 5s, share: 50%}}”.",
+        "ko": "‘failures: 50%’, ‘consecutive: 5’ 또는 ‘slow: {{over: 5s, share: 50%}}’를 추가하세요.",
+    },
+    "rules.open_at_most_short": {
+        "en": "{got} is shorter than “open_for” ({bound}).",
+        "ko": "{got}은(는) ‘open_for’({bound})보다 짧습니다.",
     },
     "rules.bad_test": {"en": "“{got}” is not a test on a value.", "ko": "‘{got}’은(는) 값을 검사하는 방법이 아닙니다."},
     "rules.hint.test_form": {

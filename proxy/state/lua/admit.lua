@@ -1,32 +1,44 @@
--- admit: may this call be made? Decides over every switch and every budget on its chain, then reserves the estimate.
+-- admit: may this call be made? Decides over every switch, circuit breaker, rate limit and budget of the call, in this
+-- order; then reserves in all of them. A refusal by one of them takes nothing from any other.
 --
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3 switches (hash)  4..3+n budgets (hash)
---       4+n quota counter (hash; only with a quota)
+--       4+n quota counter (hash; only with a quota)  then limits (hashes), then breakers (hashes)
 -- ARGV: 1 the call: {id, now (Unix ms; 0 = Redis's TIME), lease (ms), essential (1 | 0), free: holds nothing (1 | 0),
 --           units drawn from the quota (thousandths; -1 = no quota), n estimates (atoms; without quota steps),
---           quota steps: each {first position, n estimates}, how many of the first steps cost nothing}
+--           quota steps: each {first position, n estimates}, how many of the first steps cost nothing,
+--           amounts that limits count: requests, tokens, input, output, calls at once; empty without limits}
+--           Behind the n estimates come those in the currencies of cost limits.
 --       2 facts (JSON, for reclaim and for people)
 --       3 what its plan says: {from and until (ms): inside them all windows of the call (budgets, quota, local day) are
 --           the current ones, keep the quota until (ms), n budgets: each {limit (atoms), restrict, stop (basis points),
---           keep until (ms), digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601, name},
---           fields of `switches` that this call obeys: bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:..}
+--           keep until (ms), digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601, name,
+--           restrict and stop once more, as atoms of that limit},
+--           fields of `switches` that this call obeys: bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:..,
+--           pause:.. (the API asked for a pause),
+--           limits: one list for each hash, each {name, which amount (above 5: an estimate behind the n), most, bucket
+--           (ms; 0 = at once), buckets}, breakers: each {probes}}
 -- Returns {1, now, quota position (-1 = none), step, bypassed (1 | 0), tightest budget (0 = none), its spent, its
---             reserved, its limit}                                          reserved
+--             reserved, its limit, used of each limit...}                   reserved
 --         {0, now, code, budget, spent, reserved, its estimate, its limit}  refused; codes are those of the ranks below
 --         {0, now, 6, which switch (1 stop  2 api  3 rule  4 caller), until (ms)}  refused: switched off
+--         {0, now, 7, which limit (0 = the API's pause), used, asked, wait (ms; -1 = never), used of each limit...}
+--         {0, now, 8, which breaker, 1 = half-open | 0 = open, wait (ms; -1 = until closed by hand)}
 --         {-1, now}                                                         a window is over: compute it again
 -- Limits in replies are those that hold: with what was added to them for this period.
 -- Invariants: spent + reserved <= limit in every budget after a reservation that nobody bypassed; a refusal writes
 -- nothing.
 
-local id, given, lease, essential, free, units, estimates, steps, free_steps = unpack(cmsgpack.unpack(ARGV[1]))
-local from_ms, until_ms, keep_quota, budgets, switches = unpack(cmsgpack.unpack(ARGV[3]))
+local id, given, lease, essential, free, units, estimates, steps, free_steps, amounts = unpack(cmsgpack.unpack(ARGV[1]))
+local from_ms, until_ms, keep_quota, budgets, switches, scopes, breakers = unpack(cmsgpack.unpack(ARGV[3]))
 local now, n = clock(given), #budgets
+local LIMITS = 3 + n + (units >= 0 and 1 or 0)
+local BREAKERS = LIMITS + #scopes
 essential, free = essential == 1, free == 1
 
 -- 1. read -------------------------------------------------------------------------------------------------------
 if now < from_ms or now >= until_ms then return {-1, now} end
-local switched = call('HMGET', KEYS[3], unpack(switches))
+-- Mostly nothing is switched: then there is no such key.
+local switched = call('EXISTS', KEYS[3]) == 1 and call('HMGET', KEYS[3], unpack(switches)) or {}
 local bypass, lift = now < until_of(switched[1]), now < until_of(switched[3])
 local position, quota = -1, nil
 if units >= 0 then
@@ -55,6 +67,72 @@ if not bypass then
   end
 end
 
+-- Circuit breakers: which generation the call belongs to, and whether it is a probe.
+local circuits, PROBE_AGAIN = {}, 1000
+for b = 1, #breakers do
+  local state, generation, opened_until, probing, passed =
+    unpack(call('HMGET', KEYS[BREAKERS + b], 'state', 'generation', 'until', 'probing', 'passed'))
+  local circuit = {generation or '0', false, ''}
+  if state == 'open' and not bypass then
+    local wait = tonumber(opened_until) - now
+    if wait > 0 then return {0, now, 8, b, 0, opened_until == '9007199254740991' and -1 or wait} end
+    circuit[2] = true
+  elseif state == 'half_open' and not bypass then
+    -- A permit is held as long as its call's lease: a probe whose proxy died does not block the next one.
+    local out = tonumber(passed)
+    for probe in string.gmatch(probing, '%S+') do
+      local alive = call('ZSCORE', KEYS[2], probe)
+      if alive and tonumber(alive) > now then out, circuit[3] = out + 1, circuit[3] .. ' ' .. probe end
+    end
+    if out >= breakers[b][1] then return {0, now, 8, b, 1, PROBE_AGAIN} end
+    circuit[2] = true
+  end
+  circuits[b] = circuit
+end
+
+-- Rate limits: all of them or none.
+local used, windows, pressed, worst_wait, longest = {}, {}, nil, 0, 0
+local ROOM_AGAIN = 1000 -- when a call at once may have ended, nobody knows
+local slide, wait_for
+if #scopes > 0 then slide, wait_for = sliding_windows() end
+for s = 1, #scopes do
+  local key, limits, fields, at = KEYS[LIMITS + s], scopes[s], {}, 1
+  for l = 1, #limits do
+    local name, _, _, width, buckets = unpack(limits[l])
+    fields[#fields + 1] = name
+    if width > 0 then
+      fields[#fields + 1] = name .. '|at'
+      fields[#fields + 1] = name .. '|' .. fmod(math.floor(now / width), buckets + 1)
+    end
+  end
+  local values = call('HMGET', key, unpack(fields))
+  local seen = {}
+  for l = 1, #limits do
+    local name, which, most, width, buckets = unpack(limits[l])
+    local asked = which > 5 and estimates[first + n + which - 5] or amounts[which]
+    local sum, index, running, old
+    if width > 0 then
+      sum, index, running, old = slide(key, name, width, buckets, now, {values[at], values[at + 1], values[at + 2]})
+      at = at + 3
+    else
+      sum, at = tonumber(values[at]) or 0, at + 1
+    end
+    used[#used + 1], seen[l] = sum, {sum, index, running, old, asked}
+    if sum + asked > most and asked > 0 and not bypass then
+      local wait = ROOM_AGAIN
+      if asked > most then wait = math.huge
+      elseif width > 0 then wait = wait_for(key, name, width, buckets, now, index, sum + asked - most) end
+      if wait > worst_wait then worst_wait, pressed = wait, {#used, sum, asked} end
+    end
+  end
+  windows[s] = seen
+end
+local pause = until_of(switched[8])
+if now < pause and not bypass and pause - now > worst_wait then worst_wait, pressed = pause - now, {0, 0, 0} end
+if pressed then
+  return {0, now, 7, pressed[1], pressed[2], pressed[3], worst_wait == math.huge and -1 or worst_wait, unpack(used)}
+end
+
 -- Does the line above which only essential calls pass hold for a budget?
 local function restricts(name) return not lift and now >= until_of(call('HGET', KEYS[3], 'lift:budget:' .. name)) end
 
@@ -69,7 +147,8 @@ for i = 1, n do
   local limit, estimate = raised(budget[1], level[4]), estimates[first + i]
   local held, rank = spent + reserved, 0
   if costs and not bypass then
-    local restrict, stop = threshold(limit, budget[2]), threshold(limit, budget[3])
+    local restrict, stop = budget[11], budget[12]
+    if level[4] then restrict, stop = threshold(limit, budget[2]), threshold(limit, budget[3]) end
     if not essential and held >= restrict and not restricts(budget[10]) then restrict = math.huge end
     if spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
     elseif not essential and spent >= restrict then rank = RESTRICTED
@@ -90,7 +169,34 @@ if worst > 0 then return {0, now, worst, worst_i, unpack(worst_level)} end
 
 -- 3. write ------------------------------------------------------------------------------------------------------
 local bypassed = bypass and 1 or 0
-if free then return {1, now, -1, 0, bypassed, 0, 0, 0, 0} end
+if free and #scopes + #breakers == 0 then return {1, now, -1, 0, bypassed, 0, 0, 0, 0} end
+for s = 1, #scopes do
+  local key, limits, fields, moved = KEYS[LIMITS + s], scopes[s], {}, false
+  for l = 1, #limits do
+    local name, width, buckets = limits[l][1], limits[l][4], limits[l][5]
+    local sum, index, running, old, asked = unpack(windows[s][l])
+    fields[#fields + 1], fields[#fields + 2] = name, int(sum + asked)
+    if width > 0 then
+      if #old > 0 then call('HDEL', key, unpack(old)) end
+      -- Also of nothing: settlement may find that it was something, and needs this bucket.
+      fields[#fields + 1], fields[#fields + 2] = name .. '|at', int(index)
+      fields[#fields + 1], fields[#fields + 2] = name .. '|' .. fmod(index, buckets + 1), int(running + asked)
+    end
+    moved = moved or width == 0 or running == 0
+  end
+  call('HSET', key, unpack(fields))
+  if moved then live_until(key, now + 172800000, now) end
+end
+local generations = {}
+for b = 1, #breakers do
+  local generation, probe, probing = unpack(circuits[b])
+  generations[b] = generation .. (probe and 'p' or '')
+  if probe then
+    local key = KEYS[BREAKERS + b]
+    if call('HGET', key, 'state') == 'open' then call('HSET', key, 'state', 'half_open', 'passed', 0) end
+    call('HSET', key, 'probing', probing .. ' ' .. id)
+  end
+end
 local held = {}
 for i = 1, n do
   local key, level, estimate = KEYS[3 + i], levels[i], estimates[first + i]
@@ -117,13 +223,25 @@ if quota and call('HINCRBY', quota, 'used', int(units)) == units then
   live_until(quota, keep_quota, now)
 end
 local drawn = quota and int(units) or ''
-local marks = bypass and 'bypass' or ''
-call('HSET', KEYS[1], id, table.concat({table.concat(held, ' '), drawn, int(position), marks, ARGV[2]}, '|'))
+local marks, guarded = bypass and 'bypass' or '', ''
+if #scopes + #breakers > 0 then
+  local counted = {int(now)}
+  for which = 1, #amounts do counted[#counted + 1] = int(amounts[which]) end
+  for cost = n + 1, #estimates - first do counted[#counted + 1] = int(estimates[first + cost]) end
+  guarded = table.concat(counted, ' ') .. ';' .. table.concat(generations, ' ')
+end
+call('HSET', KEYS[1], id, table.concat({table.concat(held, ' '), drawn, int(position), marks, guarded, ARGV[2]}, '|'))
 call('ZADD', KEYS[2], int(now + lease), id)
 if call('ZCARD', KEYS[2]) == 1 then
   live_until(KEYS[1], now + 3456000000, now)
   live_until(KEYS[2], now + 3456000000, now)
 end
-if tight_i == 0 then return {1, now, position, step, bypassed, 0, 0, 0, 0} end
-local tightest = levels[tight_i]
-return {1, now, position, step, bypassed, tight_i, tightest[1], tightest[2], tightest[4]}
+local reply = {1, now, position, step, bypassed, 0, 0, 0, 0}
+if tight_i > 0 then
+  local tightest = levels[tight_i]
+  reply[6], reply[7], reply[8], reply[9] = tight_i, tightest[1], tightest[2], tightest[4]
+end
+for s = 1, #scopes do
+  for l = 1, #scopes[s] do reply[#reply + 1] = windows[s][l][1] + windows[s][l][5] end
+end
+return reply

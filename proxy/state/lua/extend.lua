@@ -15,7 +15,7 @@ local now, n = clock(given), #budgets
 essential = essential == 1
 local record = call('HGET', KEYS[1], id)
 if not record then return {-1, now} end
-local held, units, position, marks, facts = unpack_record(record)
+local held, units, position, marks, guarded, facts = unpack_record(record)
 local bypass = marks == 'bypass' or now < until_of(call('HGET', KEYS[3], 'bypass'))
 
 local STOPPED, INSUFFICIENT, BUSY_503, BUSY_402 = 5, 3, 2, 1
@@ -50,7 +50,7 @@ for i = 1, n do
   end
 end
 local drawn = units > 0 and int(units) or ''
-call('HSET', KEYS[1], id, table.concat({table.concat(amounts, ' '), drawn, position, marks, facts}, '|'))
+call('HSET', KEYS[1], id, table.concat({table.concat(amounts, ' '), drawn, position, marks, guarded, facts}, '|'))
 call('ZADD', KEYS[2], 'XX', int(now + lease), id)
 if tight_i == 0 then return {1, now, 0, 0, 0, 0} end
 return {1, now, tight_i, levels[tight_i][1], levels[tight_i][2], levels[tight_i][4]}

@@ -7,30 +7,41 @@
 --
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3 settled ids of the day of admission (set)
 --       4 ledger of the month of admission (stream)  5 day's roll-up (hash)  6 day's callers (zset)
---       7 thresholds (stream)  8..7+n budgets (hash)  8+n quota counter (only with a quota)
+--       7 thresholds (stream)  8 switches (hash)  9..8+n budgets (hash)  9+n quota counter (only with a quota)
+--       then limits (hashes), then breakers (hashes)
 --       the last but one: unconfirmed note (hash)  the last: learned costs (list)
 -- ARGV: 1 the call: {"api|rule|caller", api, caller, mode, id, its admission (ISO 8601),
 --           now (Unix ms; 0 = Redis's TIME), now as ISO 8601,
 --           units really drawn from the quota (thousandths; false = as drawn at admission),
 --           cost (atoms of the ledger's currency), sample to learn from (atoms; false = none), note ("" = none; words),
---           n charges (atoms), rest of the ledger's entry: {field, value, field, value, ...}}
+--           n charges (atoms), guard, rest of the ledger's entry: {field, value, field, value, ...}}
+--           guard: false, or {what limits count of it after all: requests, tokens, input, output, 0, each cost; false
+--           = as admitted, result (0 = says nothing of the API  1 = worked  2 = failed), ms until its answer began,
+--           chance (0 to 1000, for the breaker's next opening), the API asked for a pause until (ms; 0 = not)}
 --       2 what its plan says: {keep until (ms): settled ids, ledger, roll-ups, quota;
 --           n budgets: each {name, period, limit (atoms), keep until (ms), digits of an atom (6 | 9), currency, limit as
---           text, thresholds: {percent, atoms, percent, atoms, ...}, ascending}}
+--           text, thresholds: {percent, atoms, percent, atoms, ...}, ascending},
+--           quota (1 | 0), field of `switches` for the API's pause, limits as in admit, breakers: each {name, bucket (ms),
+--           buckets, least calls, failures (basis points), consecutive, slow (ms), slow (basis points), open (ms), open at
+--           most (ms), probes}; -1 = not a reason}
 --       3 reclaim: the record as read (it must still be this one); settle: what was saved (atoms of the ledger's
 --           currency), where something was
--- Returns {1, tightest budget (0 = none), its spent, its reserved, its limit, [budget, percent]...}  done; the pairs are
---             thresholds newly crossed; limits are those that hold: with what was added to them for this period
+-- Returns {1, tightest budget (0 = none), its spent, its reserved, its limit, circuits changed, [budget, percent]...}
+--             done; circuits: "openai open failures; ..." or ""; the pairs are thresholds newly crossed; limits are
+--             those that hold: with what was added to them for this period
 --         {0}                                                                nothing to do: ended before
 -- Invariants: a call is charged once; reserved never goes below zero; each threshold enters its stream once a period.
 
-local who, api, caller, mode, id, at, given, now_text, used, cost, sample, remark, bill, entry =
+local who, api, caller, mode, id, at, given, now_text, used, cost, sample, remark, bill, guard, entry =
   unpack(cmsgpack.unpack(ARGV[1]))
-local keep_settled, keep_ledger, keep_days, keep_quota, budgets = unpack(cmsgpack.unpack(ARGV[2]))
+local keep_settled, keep_ledger, keep_days, keep_quota, budgets, has_quota, pausing, scopes, breakers =
+  unpack(cmsgpack.unpack(ARGV[2]))
 local n = #budgets
-local RESERVATIONS, LEASES, SETTLED, LEDGER, DAY, CALLERS, THRESHOLDS = unpack(KEYS, 1, 7)
+local RESERVATIONS, LEASES, SETTLED, LEDGER, DAY, CALLERS, THRESHOLDS, SWITCHES = unpack(KEYS, 1, 8)
 local UNCONFIRMED, LEARNED = KEYS[#KEYS - 1], KEYS[#KEYS]
-local quota = #KEYS > 9 + n and KEYS[8 + n]
+local quota = has_quota == 1 and KEYS[9 + n]
+local LIMITS = 8 + n + has_quota
+local BREAKERS = LIMITS + #scopes
 
 -- 1. read -------------------------------------------------------------------------------------------------------
 local record = call('HGET', RESERVATIONS, id)
@@ -51,8 +62,11 @@ elseif not record then
   if not note and call('SISMEMBER', SETTLED, id) == 1 then return {0} end
 end
 
-local held, drawn = {}, 0
-if record then held, drawn = unpack_record(record) end
+local held, drawn, guarded = {}, 0, ''
+if record then
+  local _
+  held, drawn, _, _, guarded = unpack_record(record)
+end
 local charged, cost_before = {}, 0
 if note then
   for amount in string.gmatch(note[1], '%d+') do charged[#charged + 1] = tonumber(amount) end
@@ -64,6 +78,14 @@ if record then
   call('HDEL', RESERVATIONS, id)
   call('ZREM', LEASES, id)
 end
+local circuits, limits_corrected, circuits_told, pause_until = '', nil, nil, nil
+if guarded ~= '' or guard then limits_corrected, circuits_told, pause_until = guard_ends() end
+if guarded ~= '' then
+  local counted, generations = string.match(guarded, '^([^;]*);(.*)$')
+  limits_corrected(scopes, LIMITS, numbers(counted), mode, guard and guard[1])
+  circuits = circuits_told(breakers, BREAKERS, generations, id, clock(given), mode == 'settle' and guard)
+end
+if guard and guard[5] > 0 then pause_until(SWITCHES, pausing, guard[5], clock(given)) end
 local units = drawn
 if mode == 'void' then units = 0 elseif used then units = used end
 if quota and units ~= drawn then
@@ -71,10 +93,10 @@ if quota and units ~= drawn then
   live_until(quota, keep_quota, clock(given))
 end
 
-local reply = {1, 0, 0, 0, 0}
+local reply = {1, 0, 0, 0, 0, circuits}
 local tight = nil
 for i = 1, n do
-  local key, name, period, limit, keep, digits, currency, limit_text, thresholds = KEYS[7 + i], unpack(budgets[i])
+  local key, name, period, limit, keep, digits, currency, limit_text, thresholds = KEYS[8 + i], unpack(budgets[i])
   local level = call('HMGET', key, 'spent', 'reserved', 'crossed', 'limit', 'increase')
   local spent, reserved, release = tonumber(level[1]) or 0, tonumber(level[2]) or 0, held[i] or 0
   local increase = level[5]
@@ -114,7 +136,7 @@ for i = 1, n do
   end
 end
 if mode == 'void' then return reply end
-if #reply > 5 then call('EXPIRE', THRESHOLDS, 34560000) end
+if #reply > 6 then call('EXPIRE', THRESHOLDS, 34560000) end
 
 local entry_id = call('XADD', LEDGER, '*', 'id', id, 'at', at, unpack(entry))
 if note then

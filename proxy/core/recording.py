@@ -1,6 +1,6 @@
-"""One call as a person hands it to `spendgate price`: like curl's flags, a raw HTTP message, JSON, or a recording.
+"""One call as a person hands it over to be priced: like curl's flags, a raw HTTP message, JSON, or a recording.
 
-Decides nothing about money. Pure but for the errors that it words.
+Decides nothing about money.
 """
 
 from __future__ import annotations

@@ -1,0 +1,15 @@
+"""The list of pages and of what their forms do: one line each."""
+
+from __future__ import annotations
+
+from proxy.admin.dashboard import gather, rules, usage
+from proxy.admin.dashboard.app import Action, Page
+
+PAGES = (
+    Page("overview", "/", "overview.html", gather.page, live="overview_live.html"),
+    Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
+    Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
+    Page("rules", "/rules", "rules.html", rules.page),
+)
+
+ACTIONS: tuple[Action, ...] = ()

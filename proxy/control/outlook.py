@@ -1,0 +1,231 @@
+"""Where each budget and each API will be at the end of its period: the forecast, joined to rules and roll-ups.
+
+PURE. Decides what of a running day is known already, and what holidays mean. The days up to yesterday are history; of
+today the part that is over is known and the rest expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from proxy.control.forecast import DailySeries, Projection, project
+from proxy.control.forecast.backtest import Case, cases, coverage, scores
+from proxy.control.forecast.special import country_of, holiday_factors, holidays_of
+from proxy.core import money
+from proxy.core.history import Day, Who, apis_of, atoms_in, cost_days, covers
+from proxy.core.model import Budget, Period, PeriodUnit, RuleSet
+from proxy.core.windows import local_day, window_at
+
+SMALLEST_PART = 0.05  # of a first day: before, it says nothing about the rest
+_MONTH = Period(PeriodUnit.MONTH)
+_DAY = Period(PeriodUnit.DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One budget's or API's period. Money of the projection is in atoms of `currency`, as floats: an expectation.
+
+    kind: "budget" | "api". limit_atoms: None for an API. over: the expected end is beyond the limit; may_be_over: the
+    upper end of the 80 % interval is. reaches_limit: the local day on which the limit is expected to be reached.
+    past_error: the ensemble's median error (%) on this series' own past months; None with too little past.
+    """
+
+    kind: str
+    name: str
+    period: str
+    currency: str
+    start: date
+    end: date
+    projection: Projection
+    limit_atoms: int | None = None
+    over: bool = False
+    may_be_over: bool = False
+    reaches_limit: date | None = None
+    past_error: float | None = None
+    past_cover80: float | None = None
+
+
+def outlooks(
+    rules: RuleSet,
+    days: Sequence[Day],
+    now_ms: int,
+    *,
+    limits: Mapping[str, int] | None = None,
+    country: str | None = None,
+    backtests: bool = True,
+) -> list[Outlook]:
+    """Every budget of a day or longer, then every API's month. limits: effective ones (atoms) where they were raised.
+
+    days: roll-ups in order, today last. country: of the holidays; None asks the rules' time zone. The budgets' own
+    zones decide their periods, the rule set's zone the days.
+    """
+    found = []
+    for budget in rules.budgets:
+        if budget.period.unit is PeriodUnit.HOUR:
+            continue
+        limit = (limits or {}).get(budget.name, budget.limit_atoms)
+        made = _outlook(
+            rules, days, now_ms, _wanted_by(budget), budget.period, budget.timezone, budget.currency, country
+        )
+        month = budget.period.unit is PeriodUnit.MONTH
+        past = backtest(days, _wanted_by(budget)) if backtests and month else None
+        found.append(_against_limit(_named(made, "budget", budget.name, past), limit))
+    for api in apis_of(days):
+        wanted = one_api(api)
+        made = _outlook(rules, days, now_ms, wanted, _MONTH, rules.timezone, rules.currency, country)
+        found.append(_named(made, "api", api, backtest(days, wanted) if backtests else None))
+    return found
+
+
+def series_of(days: Sequence[Day], wanted: Callable[[Who], bool], last: date) -> DailySeries | None:
+    """The days up to `last` as a series in atoms of the rule set's currency; None: there is none before."""
+    costs = {day: float(max(0, atoms)) for day, atoms in cost_days(days, wanted).items() if day <= last}
+    return DailySeries.of(costs, until=last) if costs else None
+
+
+def backtest(days: Sequence[Day], wanted: Callable[[Who], bool], months: int = 6, fewest_days: int = 28) -> list[Case]:
+    """The past month ends of a scope; empty when no month has enough days before it."""
+    if len(days) < 2:
+        return []
+    series = series_of(days, wanted, days[-1].day - timedelta(days=1))
+    return [] if series is None else cases(series, months, fewest_days)
+
+
+def _wanted_by(budget: Budget) -> Callable[[Who], bool]:
+    return lambda who: covers(budget, who)
+
+
+def one_api(api: str) -> Callable[[Who], bool]:
+    """Asks for the calls of one API."""
+    return lambda who: who[0] == api
+
+
+def _outlook(
+    rules: RuleSet,
+    days: Sequence[Day],
+    now_ms: int,
+    wanted: Callable[[Who], bool],
+    period: Period,
+    timezone: str,
+    currency: str,
+    country: str | None,
+) -> Outlook:
+    window = window_at(period, timezone, now_ms)
+    start = date.fromisoformat(local_day(window.start_ms, timezone))
+    end = date.fromisoformat(local_day(window.end_ms - 1, timezone))
+    today = date.fromisoformat(local_day(now_ms, rules.timezone))
+    costs = cost_days(days, wanted)
+    so_far = float(max(0, costs.get(today, 0)))
+    day = window_at(_DAY, rules.timezone, now_ms)
+    part = max(SMALLEST_PART, min(1.0, (now_ms - day.start_ms) / (day.end_ms - day.start_ms)))
+    yesterday = today - timedelta(days=1)
+    series = series_of(days, wanted, yesterday)
+    if series is None or not any(series.values):
+        # The first day: what it has brought so far is all there is.
+        known = DailySeries(yesterday, (so_far / part,))
+        made = project(known, yesterday, end, period_start=start, spent=0.0)
+    else:
+        factors = _holidays(rules, series, end, country)
+        made = project(series, yesterday, end, period_start=start, day_factors=factors)
+    rate = atoms_in(currency, 10**12, rules.currency, rules.fx, today) / 10**12
+    return Outlook("", "", window.label, currency, start, end, _scaled(_with_today(made, so_far, part), rate))
+
+
+def _with_today(made: Projection, so_far: float, part: float) -> Projection:
+    """What of today is over is known; only the rest of the day is still expected."""
+    if not made.daily:
+        return made
+    expected = so_far + (1 - part) * made.daily[0]
+    moved = expected - made.daily[0]
+    floor = made.spent + so_far
+
+    def shifted(value: float) -> float:
+        return max(floor, value + moved)
+
+    return replace(
+        made,
+        month_end=shifted(made.month_end),
+        interval80=(shifted(made.interval80[0]), shifted(made.interval80[1])),
+        interval95=(shifted(made.interval95[0]), shifted(made.interval95[1])),
+        models={name: shifted(value) for name, value in made.models.items()},
+        spent=floor,
+        daily=((1 - part) * made.daily[0], *made.daily[1:]),
+    )
+
+
+def _scaled(made: Projection, rate: float) -> Projection:
+    if rate == 1:
+        return made
+    return replace(
+        made,
+        month_end=made.month_end * rate,
+        interval80=(made.interval80[0] * rate, made.interval80[1] * rate),
+        interval95=(made.interval95[0] * rate, made.interval95[1] * rate),
+        models={name: value * rate for name, value in made.models.items()},
+        spent=made.spent * rate,
+        daily=tuple(value * rate for value in made.daily),
+    )
+
+
+def _holidays(rules: RuleSet, series: DailySeries, end: date, country: str | None) -> dict[date, float]:
+    country = country or country_of(rules.timezone)
+    if country is None or len(series.values) < 28:
+        return {}
+    known = holidays_of(country, series.last.year - 1, end.year)
+    ahead = [series.last + timedelta(days=index + 1) for index in range((end - series.last).days)]
+    return holiday_factors(series, known, ahead)
+
+
+def _named(made: Outlook, kind: str, name: str, past: list[Case] | None) -> Outlook:
+    if not past:
+        return replace(made, kind=kind, name=name)
+    error = next(score.median_error for score in scores(past) if score.model == "ensemble")
+    return replace(made, kind=kind, name=name, past_error=error, past_cover80=coverage(past)[0])
+
+
+def _against_limit(made: Outlook, limit: int) -> Outlook:
+    projection, reached = made.projection, None
+    total = projection.spent
+    first = made.end - timedelta(days=len(projection.daily) - 1)
+    for index, expected in enumerate(projection.daily):
+        total += expected
+        if total >= limit:
+            reached = first + timedelta(days=index)
+            break
+    if projection.spent >= limit:
+        reached = None  # it is reached already
+    over, may = projection.month_end > limit, projection.interval80[1] > limit
+    return replace(made, limit_atoms=limit, over=over, may_be_over=may, reaches_limit=reached)
+
+
+def as_json(made: Outlook) -> dict[str, object]:
+    """One outlook for programs: money as decimal strings in the major unit, to the atom."""
+
+    def amount(atoms: float) -> str:
+        return money.format_decimal(round(atoms), made.currency)
+
+    projection = made.projection
+    return {
+        "kind": made.kind,
+        "name": made.name,
+        "period": made.period,
+        "currency": made.currency,
+        "start": made.start.isoformat(),
+        "end": made.end.isoformat(),
+        "spent": amount(projection.spent),
+        "month_end": amount(projection.month_end),
+        "interval80": [amount(value) for value in projection.interval80],
+        "interval95": [amount(value) for value in projection.interval95],
+        "models": {name: amount(value) for name, value in sorted(projection.models.items())},
+        "basis": projection.basis,
+        "days_left": projection.days_left,
+        "daily": [amount(value) for value in projection.daily],
+        "limit": None if made.limit_atoms is None else money.format_decimal(made.limit_atoms, made.currency),
+        "over": made.over,
+        "may_be_over": made.may_be_over,
+        "reaches_limit": made.reaches_limit.isoformat() if made.reaches_limit else None,
+        "past_error_percent": None if made.past_error is None else round(made.past_error, 2),
+        "past_cover80": None if made.past_cover80 is None else round(made.past_cover80, 3),
+    }

@@ -1,0 +1,247 @@
+"""The dashboard in a real Chromium: every page in both languages, live numbers, access, and what nobody may see.
+
+One browser and one guarded proxy serve the whole module. Every page that a test opens is watched: a console error, a
+failed script, a request to another origin or a violation of accessibility fails it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.harness import ROOT, RunningProxy, running_proxy
+
+AXE = (ROOT / "tests/node/node_modules/axe-core/axe.min.js").read_text()
+TOKENS = {f"TOKEN_{role}": f"{role.lower()}-{'x' * 32}" for role in ("ADMIN", "OPERATOR", "VIEWER")}
+RULES = """version: 1
+currency: KRW
+timezone: Asia/Seoul
+budgets:
+  - {{name: monthly, limit: 1000, period: month}}
+  - {{name: chat-daily, limit: 900, period: day, applies_to: {{api: chat}}}}
+apis:
+  - name: chat
+    upstream: {upstream}
+    speaks: openai
+    prices:
+      - {{match: {{path: /v1/models*}}, free: true}}
+      - {{match: {{method: POST, path: /v1/*}}, tokens: {{input: 10000, output: 50000}}}}
+  - name: map
+    upstream: {upstream}
+    prices: [{{name: search, match: {{path: /v2/**}}, per_request: 2}}]
+admin:
+  tokens:
+    - {{name: anna, role: admin, token_env: TOKEN_ADMIN}}
+    - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
+    - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
+"""
+PAGES = ("/", "/usage", "/rules")
+
+
+class _Upstream(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._answer({})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        usage = {"prompt_tokens": 100, "completion_tokens": 480, "total_tokens": 580}
+        message = {"role": "assistant", "content": "Hello."}
+        self._answer({"model": "demo", "choices": [{"message": message}], "usage": usage})
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    rules = RULES.format(upstream=f"http://127.0.0.1:{server.server_port}")
+    try:
+        with running_proxy(rules, tmp_path_factory.mktemp("dashboard"), env=TOKENS) as proxy:
+            for _ in range(4):
+                spend(proxy)
+            httpx.get(f"{proxy.url}/map/v2/x", trust_env=False)
+            yield proxy
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def spend(proxy: RunningProxy) -> httpx.Response:
+    """One chat of 25 won."""
+    body = {"model": "demo", "max_tokens": 480, "messages": [{"role": "user", "content": "hi"}]}
+    return httpx.post(f"{proxy.url}/chat/v1/chat/completions", json=body, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def visit(
+    browser: Browser, proxy: RunningProxy, role: str = "ADMIN", *, broken: bool = False, **options: object
+) -> Iterator[Page]:
+    """A browser of its own that has signed in; what goes wrong on any of its pages fails the test.
+
+    broken: the test breaks the connection itself, and what the browser says of that is expected.
+    """
+    context: BrowserContext = browser.new_context(**{"locale": "en-US", **options})
+    context.set_default_timeout(15_000)
+    wrong: list[str] = []
+    expected = ["net::ERR_", "htmx:sse:error"] if broken else []
+
+    def told(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(one in message.text for one in expected):
+            wrong.append(message.text)
+
+    context.on("console", told)
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    context.on("request", lambda asked: asked.url.startswith((proxy.admin_url, "data:")) or wrong.append(asked.url))
+    page = context.new_page()
+    if role:
+        page.goto(f"{proxy.admin_url}/login")
+        page.fill("#token", TOKENS[f"TOKEN_{role}"])
+        page.press("#token", "Enter")
+        page.wait_for_url(f"{proxy.admin_url}/")
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds, in its own words."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{one['id']}: {one['help']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("language", "locale"), [("ko", "ko-KR"), ("en", "en-US")])
+def test_every_page_is_whole_and_accessible_in_both_languages(
+    browser: Browser, proxy: RunningProxy, path: str, language: str, locale: str
+) -> None:
+    with visit(browser, proxy, locale=locale) as page:
+        page.goto(proxy.admin_url + path)
+        assert page.get_attribute("html", "lang") == language
+        assert page.locator("nav [aria-current=page]").count() == 1
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_dark_pages_and_phones_are_accessible_and_nothing_overflows(
+    browser: Browser, proxy: RunningProxy, path: str
+) -> None:
+    phone = {"viewport": {"width": 360, "height": 780}, "color_scheme": "dark"}
+    with visit(browser, proxy, **phone) as page:
+        page.goto(proxy.admin_url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert violations(page) == []
+
+
+def test_the_number_moves_within_a_second_of_a_call(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy) as page:
+        expect(page.locator("#pulse.live")).to_be_visible()
+        spent = page.locator("dl.facts dd").first
+        before = int(spent.inner_text().strip("₩").replace(",", ""))
+        assert spend(proxy).status_code == 200
+        expect(spent).to_have_text(f"₩{before + 25}", timeout=2_000)
+
+
+def test_first_screen_says_what_is_gone_and_what_is_left(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy, locale="ko-KR") as page:
+        page.goto(proxy.admin_url)
+        level = proxy.budget()
+        hero = page.locator(".hero").inner_text()
+        assert "1,000원" in hero
+        left = 1000 - float(level["spent"])
+        assert f"{left:,.0f}원" in hero
+
+
+def test_nobody_sees_a_page_without_a_token(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy, role="") as page:
+        page.goto(f"{proxy.admin_url}/usage?days=7")
+        assert page.url.startswith(f"{proxy.admin_url}/login?next=")
+        assert violations(page) == []
+        page.fill("#token", TOKENS["TOKEN_VIEWER"])
+        page.click("main button")
+        page.wait_for_url(f"{proxy.admin_url}/usage?days=7")
+        cookie = next(one for one in page.context.cookies() if one["name"] == "spendgate_session")
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        page.click("details.menu summary")
+        page.click("text=Sign out")
+        page.wait_for_url(f"{proxy.admin_url}/login")
+        page.goto(proxy.admin_url)
+        assert "/login" in page.url
+
+
+def test_wrong_tokens_are_slowed_down(proxy: RunningProxy) -> None:
+    elsewhere = httpx.HTTPTransport(local_address="127.0.0.9")  # the other tests' address is not to be slowed down
+    with httpx.Client(trust_env=False, transport=elsewhere) as client:
+        answers = [client.post(f"{proxy.admin_url}/login", data={"token": "wrong"}) for _ in range(9)]
+        assert [answer.status_code for answer in answers] == [403] * 8 + [429]
+        late = client.post(f"{proxy.admin_url}/login", data={"token": TOKENS["TOKEN_ADMIN"]})
+        assert late.status_code == 429
+        assert "Set-Cookie" not in late.headers
+
+
+def test_secrets_stay_out_of_pages_and_every_page_carries_its_policy(proxy: RunningProxy) -> None:
+    with httpx.Client(trust_env=False) as client:
+        answer = client.get(f"{proxy.admin_url}/login")
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert client.get(f"{proxy.admin_url}/static/0000000000/app.css").status_code == 404
+        assert client.get(f"{proxy.admin_url}/live?page=overview").status_code == 404
+
+
+def test_a_page_with_all_its_files_weighs_less_than_200_kb(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy) as page:
+        names = page.goto(f"{proxy.admin_url}/usage") and page.evaluate(
+            "[document.documentElement.outerHTML.length, ...performance.getEntriesByType('resource')"
+            ".filter(one => one.name.includes('/static/')).map(one => one.decodedBodySize)]"
+        )
+        assert len(names) > 5
+        assert sum(names) < 200_000
+
+
+def test_a_page_says_when_its_news_stop_and_goes_on_by_itself(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy, broken=True) as page:
+        expect(page.locator("#pulse.live")).to_be_visible()
+        system = httpx.get(
+            f"{proxy.admin_url}/api/v1/system",
+            headers={"Authorization": f"Bearer {TOKENS['TOKEN_ADMIN']}"},
+            trust_env=False,
+        ).json()
+        os.kill(int(system["leader"]["place"].rpartition(":")[2]), signal.SIGKILL)
+        expect(page.locator("#pulse.lost")).to_be_visible()
+        expect(page.locator("#pulse.live")).to_be_visible(timeout=30_000)  # a new process starts meanwhile
+        spent = page.locator("dl.facts dd").first
+        before = spent.inner_text()
+        assert spend(proxy).status_code == 200
+        expect(spent).not_to_have_text(before, timeout=3_000)

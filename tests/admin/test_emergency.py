@@ -1,0 +1,139 @@
+"""The emergency desk end to end: by command and over HTTP, obeyed by the next proxied call, in the trail, undone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.admin.test_frame import TOKENS, refused
+from tests.e2e.backend import Backend, running_backend
+from tests.harness import RunningProxy, running_proxy, spendgate
+
+RULES = """version: 1
+language: en
+budgets: [{{name: monthly, limit: 100}}, {{name: dollars, limit: 5, currency: USD}}]
+fx: {{USD: 1390}}
+apis:
+  - {{name: api, upstream: "{url}", prices: [{{name: call, per_request: 7}}]}}
+  - {{name: free, upstream: "{url}", prices: [{{free: true}}]}}
+admin:
+  second_approver: 50%
+  tokens:
+    - {{name: anna, role: admin, token_env: TOKEN_ADMIN}}
+    - {{name: bert, role: admin, token_env: TOKEN_SECOND}}
+    - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
+    - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
+"""
+PEOPLE = {**TOKENS, "TOKEN_SECOND": f"second-{'x' * 32}"}
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    with running_backend() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def proxy(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
+    with running_proxy(RULES.format(url=backend.url), tmp_path_factory.mktemp("desk"), env=PEOPLE) as one:
+        yield one
+
+
+def act(proxy: RunningProxy, path: str, who: str = "ADMIN", **body: Any) -> httpx.Response:
+    with httpx.Client(trust_env=False, timeout=20) as client:
+        headers = {"Authorization": f"Bearer {PEOPLE[f'TOKEN_{who}']}"}
+        url = f"{proxy.admin_url}/api/v1{path}"
+        return client.post(url, json=body, headers=headers) if body else client.get(url, headers=headers)
+
+
+def call(proxy: RunningProxy, api: str = "api") -> tuple[int, str | None]:
+    with httpx.Client(trust_env=False, timeout=20) as client:
+        answer = client.get(f"{proxy.url}/{api}/x")
+        return answer.status_code, answer.headers.get("X-Spendgate-Reason")
+
+
+def test_over_http_the_next_call_obeys_and_one_request_undoes_it(proxy: RunningProxy) -> None:
+    assert call(proxy) == (200, None)
+    for path, body in (
+        ("stop", {}),
+        ("block", {"target": "api:api", "until": "2h"}),
+        ("block", {"target": "rule:api/call"}),
+        ("block", {"target": "caller:anonymous"}),
+    ):
+        done = act(proxy, f"/emergency/{path}", "OPERATOR", reason="looks wrong", **body)
+        assert done.status_code == 201, done.text
+        assert call(proxy) == (503, "service_stopped")
+        if path == "stop":
+            assert call(proxy, "free") == (200, None)
+        entry = done.json()
+        assert (entry["by"], entry["via"], entry["undoable"]) == ("olaf", "api", True)
+        standing = act(proxy, "/emergency", "VIEWER").json()["switches"]
+        assert [one["entry"] for one in standing] == [entry["number"]]
+        undone = act(proxy, f"/emergency/undo/{entry['number']}", "OPERATOR", reason="it is right")
+        assert undone.json()["undoes"] == entry["number"]
+        assert call(proxy) == (200, None)
+    assert act(proxy, "/audit/verify", "VIEWER").json()["sound"] is True
+
+
+def test_by_command_too_and_both_see_the_same(proxy: RunningProxy) -> None:
+    done = spendgate("emergency", "stop", "--reason", "by hand", "--json", *proxy.store_flags)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads(done.stdout)
+    assert call(proxy) == (503, "service_stopped")
+    assert act(proxy, f"/audit/{entry['number']}", "VIEWER").json()["reason"] == "by hand"
+    done = spendgate("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
+    assert done.returncode == 0, done.stderr
+    assert call(proxy) == (200, None)
+    again = spendgate("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
+    assert again.returncode == 1
+    assert "was undone already" in again.stderr
+    listed = spendgate("audit", "list", "--json", *proxy.store_flags)
+    assert json.loads(listed.stdout.splitlines()[0])["undoes"] == entry["number"]
+    assert spendgate("audit", "verify", *proxy.store_flags).returncode == 0
+
+
+def test_roles_keep_apart_who_looks_who_acts_and_who_decides(proxy: RunningProxy) -> None:
+    assert refused(act(proxy, "/emergency/stop", "VIEWER", reason="x")) == (403, "role_too_low")
+    assert refused(act(proxy, "/emergency/bypass", "OPERATOR", reason="x", until="1h")) == (403, "role_too_low")
+    body = {"reason": "x", "budget": "monthly", "amount": "1"}
+    assert refused(act(proxy, "/emergency/increase", "OPERATOR", **body)) == (403, "role_too_low")
+
+
+def test_what_cannot_be_done_is_told_in_the_askers_words(proxy: RunningProxy) -> None:
+    for path, body, told in (
+        ("bypass", {"reason": "x", "until": "8d"}, (422, "too_long")),
+        ("bypass", {"reason": "x"}, (422, "invalid")),
+        ("block", {"reason": "x", "target": "api:nope"}, (404, "no_target")),
+        ("stop", {"reason": "x", "until": "yesterday"}, (422, "bad_until")),
+        ("increase", {"reason": "x", "budget": "monthly", "amount": "much"}, (422, "bad_amount")),
+        ("undo/999", {"reason": "x"}, (404, "no_entry")),
+    ):
+        assert refused(act(proxy, f"/emergency/{path}", **body)) == told
+
+
+def test_a_large_increase_waits_for_a_second_person_and_then_lets_calls_pass(proxy: RunningProxy) -> None:
+    while (last := call(proxy))[0] == 200:
+        pass
+    assert last[0] in (402, 503)
+    asked = act(proxy, "/emergency/increase", reason="campaign", budget="monthly", amount="80").json()
+    assert asked["action"] == "increase.asked"
+    assert [one["number"] for one in act(proxy, "/emergency").json()["waiting"]] == [asked["number"]]
+    assert refused(act(proxy, f"/emergency/approve/{asked['number']}", reason="me")) == (409, "same_person")
+    assert call(proxy)[0] != 200
+    done = act(proxy, f"/emergency/approve/{asked['number']}", "SECOND", reason="agreed").json()
+    assert done["after"] == "180 KRW"
+    assert call(proxy) == (200, None)
+    taken = act(proxy, f"/emergency/undo/{done['number']}", reason="over")
+    assert taken.status_code == 201
+    assert call(proxy)[0] != 200
+    through = act(proxy, "/emergency/bypass", reason="outage", until="10m").json()
+    assert call(proxy) == (200, None)
+    act(proxy, f"/emergency/undo/{through['number']}", reason="over")
+    assert call(proxy)[0] != 200
+    assert proxy.budget()["spent"] == str(
+        7 * (len(proxy.ledger()) - len([r for r in proxy.ledger() if r["api"] == "free"]))
+    )
