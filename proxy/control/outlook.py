@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any
 
 from proxy.control.forecast import DailySeries, Projection, project
 from proxy.control.forecast.backtest import Case, cases, coverage, scores
@@ -19,6 +20,7 @@ from proxy.core.model import Budget, Period, PeriodUnit, RuleSet
 from proxy.core.windows import local_day, window_at
 
 SMALLEST_PART = 0.05  # of a first day: before, it says nothing about the rest
+Past = tuple[float, float]  # the ensemble's median error (%), and how often the 80 % interval held
 _MONTH = Period(PeriodUnit.MONTH)
 _DAY = Period(PeriodUnit.DAY)
 
@@ -179,10 +181,27 @@ def _holidays(rules: RuleSet, series: DailySeries, end: date, country: str | Non
 
 
 def _named(made: Outlook, kind: str, name: str, past: list[Case] | None) -> Outlook:
-    if not past:
-        return replace(made, kind=kind, name=name)
-    error = next(score.median_error for score in scores(past) if score.model == "ensemble")
-    return replace(made, kind=kind, name=name, past_error=error, past_cover80=coverage(past)[0])
+    return with_past(replace(made, kind=kind, name=name), _past(past or []))
+
+
+def _past(found: list[Case]) -> Past | None:
+    if not found:
+        return None
+    error = next(score.median_error for score in scores(found) if score.model == "ensemble")
+    return error, coverage(found)[0]
+
+
+def with_past(made: Outlook, past: Past | None) -> Outlook:
+    """The outlook with the forecast's own past error beside it."""
+    return made if past is None else replace(made, past_error=past[0], past_cover80=past[1])
+
+
+def past_errors(rules: RuleSet, days: Sequence[Day]) -> dict[tuple[str, str], Past]:
+    """How good the forecast has been, by (kind, name); seconds of work for many scopes, so once a day is enough."""
+    scopes = {("budget", b.name): _wanted_by(b) for b in rules.budgets if b.period.unit is PeriodUnit.MONTH}
+    scopes |= {("api", api): one_api(api) for api in apis_of(days)}
+    found = {scope: _past(backtest(days, wanted)) for scope, wanted in scopes.items()}
+    return {scope: past for scope, past in found.items() if past is not None}
 
 
 def _against_limit(made: Outlook, limit: int) -> Outlook:
@@ -200,7 +219,7 @@ def _against_limit(made: Outlook, limit: int) -> Outlook:
     return replace(made, limit_atoms=limit, over=over, may_be_over=may, reaches_limit=reached)
 
 
-def as_json(made: Outlook) -> dict[str, object]:
+def as_json(made: Outlook) -> dict[str, Any]:
     """One outlook for programs: money as decimal strings in the major unit, to the atom."""
 
     def amount(atoms: float) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from proxy.control import forecasting
 from proxy.control.jobs import Job
 
-JOBS: list[Job] = []
+JOBS: list[Job] = [
+    Job("forecast", forecasting.EVERY_S, forecasting.refresh),
+]

@@ -22,6 +22,8 @@ LIMITS_KEPT_S = 2 * DAY_S  # after the last call; a breaker two days after its l
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
+FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
+RECOMMENDATIONS_KEPT_S = 400 * DAY_S  # after the last one that was dismissed or put off
 AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
 
 # Pattern -> Redis type. docs/redis.md must list exactly these.
@@ -43,6 +45,8 @@ PATTERNS: dict[str, str] = {
     "learned:<rule>:<model>": "list",
     "proxy:<host>:<pid>": "hash",
     "leader": "hash",
+    "forecast:<kind>:<name>": "hash",
+    "recommendations": "hash",
     "cache:<digest>": "hash",
     "cache:flight:<digest>": "string",
     "cache:ends:<rule>": "zset",
@@ -71,6 +75,13 @@ class Keys:
 
     def budget(self, name: str, period: str) -> str:
         return f"{self.prefix}budget:{name}:{period}"
+
+    def forecast(self, kind: str, name: str) -> str:
+        return f"{self.prefix}forecast:{kind}:{name}"
+
+    @property
+    def recommendations(self) -> str:
+        return f"{self.prefix}recommendations"
 
     def quota(self, rule: str, period: str) -> str:
         return f"{self.prefix}quota:{rule}:{period}"

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,13 @@ def test_serve_refuses_an_open_admin_address_and_says_why(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert f"{ANY}:0 can be reached from other machines" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_forecasts_are_served_when_the_leader_has_made_them(plain: RunningProxy) -> None:
+    deadline = time.monotonic() + 30
+    while not (told := ask(plain, "/forecast").json()["forecasts"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (monthly,) = told
+    assert (monthly["kind"], monthly["name"], monthly["basis"]) == ("budget", "monthly", "none")
+    assert monthly["limit"] == "15000"

@@ -105,7 +105,7 @@ def test_programs_get_exact_decimals() -> None:
     assert told["spent"] == "7000"
     assert told["limit"] == "15000"
     assert told["end"] == "2026-11-30"
-    assert len(told["daily"]) == told["days_left"] == 13  # type: ignore[arg-type]
+    assert len(told["daily"]) == told["days_left"] == 13
 
 
 def test_a_rollups_fields_are_understood() -> None:

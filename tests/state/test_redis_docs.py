@@ -16,7 +16,7 @@ from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import Admitted, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
-from proxy.state import audit
+from proxy.state import audit, forecasts
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
@@ -70,6 +70,9 @@ EXPECTED = {
     "LRANGE": [str(won("1300.5"))],
     "proxy:*": ["spendgate:{main}:proxy:"],
     "HMGET 'KEY:leader": ["host:1", "1"],
+    "--pattern 'KEY:session": ["spendgate:{main}:session:0abc"],
+    "HMGET 'KEY:forecast": ["12000 KRW", "11000 KRW", "13000 KRW", "4.2"],
+    "HGETALL 'KEY:recommendations": ["batch:openai", "9007199254740991 anna"],
     "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
     "HGET 'KEY:cache:sizes": ["15"],
     "XREVRANGE 'KEY:audit": ["noted", "anna", "first of all"],
@@ -118,12 +121,18 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         assert (await Election(client, keys, "one", "host:1").ask()).leads
         who = audit.Who("anna", "cli")
         await audit.record(client, keys, audit.draft(who, "noted", "all", "first of all", wall_ms(), SEOUL))
+        told = {"kind": "budget", "name": "monthly", "currency": "KRW", "period": "2026-11", "end": "2026-11-30"}
+        told |= {"month_end": "12000", "interval80": ["11000", "13000"], "limit": "15000", "over": False}
+        told |= {"reaches_limit": None, "past_error_percent": 4.2}
+        await forecasts.keep(client, keys, [told], wall_ms(), SEOUL, "2026-11-26")
+        await forecasts.set_aside(client, keys, "batch:openai", forecasts.FOR_GOOD, "anna")
     answers = Answers(store, keys)
     kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
     about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")
     await answers.keep("0abc", "", kept, about, keep_ms=60_000, most=1000)
     assert await answers.join("0def", "a call", None) == "a call"
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
+    await store.call("HSET", keys.session("0abc"), "token", "0def")
     await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
     (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")
     await store.call("HSET", month, "increase", won(500), "increase_text", "500 KRW")

@@ -1,0 +1,105 @@
+"""Forecasts in Redis, made by the leader's job from real roll-ups, and the recommendations that were set aside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from proxy.control.forecasting import refresh
+from proxy.control.jobs import Context
+from proxy.rules_file import load_text
+from proxy.settings import load
+from proxy.state import forecasts, history
+from proxy.state.client import Client
+from proxy.state.keys import Keys
+from proxy.state.store import Store
+from tests.control.test_outlook import LAST, RULES, WON, at
+from tests.state.conftest import Server
+
+KEYS = Keys("main")
+NOW = at(LAST, 12)
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    async with Client(server.url) as made:
+        await made.ask("FLUSHALL")
+        yield made
+
+
+async def spend(client: Client, days: int) -> None:
+    commands = []
+    for back in range(days):
+        key = KEYS.day((LAST - timedelta(days=back)).isoformat())
+        part = 2 if back == 0 else 1
+        commands += [
+            ("HSET", key, "calls|chat|chat/ask|anonymous", 3, "cost|chat|chat/ask|anonymous", 300 * WON // part),
+            ("HSET", key, "cost|maps|maps/find|a", 100 * WON // part, "saved|maps|maps/find|a", 5),
+        ]
+    await client.ask_all(commands)
+
+
+def context(client: Client, tmp_path: Path) -> Context:
+    rules = load_text(RULES).rules
+    assert rules is not None
+    return Context(
+        client, cast("Store", None), KEYS, load({"HOME": str(tmp_path)}), 1, cast("Any", lambda: rules), lambda: NOW
+    )
+
+
+async def test_the_past_is_read_from_its_first_day_on(client: Client) -> None:
+    await spend(client, 3)
+    await client.ask("HSET", KEYS.day((LAST - timedelta(days=9)).isoformat()), "calls|chat|chat/ask|a", 1)
+    found = await history.days(client, KEYS, "Asia/Seoul", NOW)
+    assert [day.day for day in found] == [LAST - timedelta(days=back) for back in range(9, -1, -1)]
+    assert found[-1].cost["chat", "chat/ask", "anonymous"] == 150 * WON
+    assert await history.days(client, KEYS, "Asia/Seoul", NOW - 500 * 86_400_000) == []
+
+
+async def test_the_leader_keeps_every_forecast_with_its_past_error(client: Client, tmp_path: Path) -> None:
+    await spend(client, 80)
+    await refresh(context(client, tmp_path))
+    kept = {(one["kind"], one["name"]): one for one in await forecasts.all_kept(client, KEYS)}
+    assert set(kept) == {("budget", n) for n in ("monthly", "dollars", "maps")} | {("api", "chat"), ("api", "maps")}
+    monthly = kept["budget", "monthly"]
+    assert float(monthly["month_end"]) == pytest.approx(12_000, rel=0.02)
+    assert monthly["past_error_percent"] < 1
+    assert kept["budget", "maps"]["over"]
+    fields = await client.ask("HGETALL", KEYS.forecast("budget", "monthly"))
+    assert fields["month_end_text"].endswith(" KRW")
+    assert (fields["limit_text"], fields["over"], fields["past_day"]) == ("15000 KRW", "0", LAST.isoformat())
+    assert 0 < await client.ask("TTL", KEYS.forecast("budget", "monthly")) <= 2 * 86_400
+
+
+async def test_past_errors_are_carried_along_within_a_day(client: Client, tmp_path: Path) -> None:
+    await spend(client, 80)
+    await refresh(context(client, tmp_path))
+    await client.ask("HSET", KEYS.forecast("api", "chat"), "past_error", "12.5")
+    await refresh(context(client, tmp_path))
+    assert (await client.ask("HGET", KEYS.forecast("api", "chat"), "past_error")) == "12.5"
+    await client.ask("HSET", KEYS.forecast("api", "chat"), "past_day", date(2026, 1, 1).isoformat())
+    await refresh(context(client, tmp_path))
+    assert (await client.ask("HGET", KEYS.forecast("api", "chat"), "past_error")) != "12.5"
+
+
+async def test_without_any_spend_the_budgets_still_have_a_forecast(client: Client, tmp_path: Path) -> None:
+    await refresh(context(client, tmp_path))
+    assert {one["name"]: one["month_end"] for one in await forecasts.all_kept(client, KEYS)} == {
+        "monthly": "0",
+        "dollars": "0",
+        "maps": "0",
+    }
+
+
+async def test_recommendations_are_set_aside_and_shown_again(client: Client) -> None:
+    await forecasts.set_aside(client, KEYS, "batch:openai", NOW + 1000, "anna")
+    await forecasts.set_aside(client, KEYS, "idle:gpu", forecasts.FOR_GOOD, "anna")
+    assert set(await forecasts.aside(client, KEYS, NOW)) == {"batch:openai", "idle:gpu"}
+    assert set(await forecasts.aside(client, KEYS, NOW + 1000)) == {"idle:gpu"}
+    assert await forecasts.show_again(client, KEYS, "idle:gpu")
+    assert not await forecasts.show_again(client, KEYS, "idle:gpu")
+    assert await client.ask("TTL", KEYS.recommendations) > 0
