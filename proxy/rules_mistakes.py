@@ -118,6 +118,7 @@ _HINTS = {
     "bad_rounding": "rounding_form",
     "bad_rate_limit": "rate_limit_form",
     "bad_size": "size_form",
+    "retry_failure": "retry_failure_form",
     "bad_test": "test_form",
     "regex_in_list": "regex_in_list",
     "not_percent": "percent_form",

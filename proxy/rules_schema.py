@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
 from proxy.rules_schema_guards import Breaker, Waits
-from proxy.rules_schema_handling import Cache
+from proxy.rules_schema_handling import Cache, Retry
 from proxy.rules_terms import (
     Clock,
     Day,
@@ -77,6 +77,7 @@ class CallBounds(Model):
     max_seconds: Seconds = key('The longest call assumed, for prices by the second: 300 or "5m".')
     max_messages: Whole = key("Messages each way that a WebSocket reserves for at first, for prices by message.")
     max_kb: Whole = key("The largest body assumed, in KB of 1024 bytes, for prices by size.")
+    retry: Retry = key("Make a call again that failed, where that can do nothing twice.")
     charge_on: Statuses = key("Response statuses that are charged: 2xx (default), 200, 200-299, [2xx, 404] or any.")
 
 

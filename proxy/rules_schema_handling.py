@@ -1,13 +1,16 @@
-"""The grammar of what a rule asks beside counting: `cache`."""
+"""The grammar of what a rule asks beside counting: `cache` and `retry`."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
+from pydantic_core import PydanticCustomError
+
+from proxy.core.model import StatusSet
 from proxy.rules_grammar import Model, key, must
-from proxy.rules_terms import Duration
-from proxy.rules_values import Flag, HeaderName, Leaf, Many, choice, wrong
+from proxy.rules_terms import Duration, statuses
+from proxy.rules_values import Flag, HeaderName, Leaf, Many, Percent, choice, whole, wrong
 
 _SIZE = re.compile(r"([1-9][0-9]{0,6}) ?(KB|MB|GB)", re.ASCII)
 _SIZES = {"KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -42,3 +45,53 @@ class Cache(Model):
     max_total: Size = key('All answers of the rule together (default "64MB"); those that end soonest go first.')
     wait: Duration = key("How long an identical call waits for one that is under way (default 30s).")
     obey: Flag = key("Does what the API says in Cache-Control and Expires hold? (default: true)")
+
+
+# --- retries -------------------------------------------------------------------------------------------------------
+
+_WORDS = ("connect", "timeout")
+MOST_ATTEMPTS = 10
+
+
+def failure(value: Any) -> str | StatusSet:
+    """ "connect", "timeout", or a status such as 429 or 5xx."""
+    if value in _WORDS:
+        return str(value)
+    try:
+        found = statuses(value)
+    except PydanticCustomError:
+        raise wrong("retry_failure", value) from None
+    if any(low < 300 for low, _ in found.ranges):
+        raise wrong("retry_success", value)
+    return found
+
+
+def few(value: Any) -> int:
+    found = whole(value)
+    if found > MOST_ATTEMPTS:
+        raise wrong("retry_attempts", value, most=str(MOST_ATTEMPTS))
+    return found
+
+
+Few = Annotated[int, Leaf(few, {"type": "integer", "minimum": 1, "maximum": MOST_ATTEMPTS})]
+Failure = Annotated[
+    Any,
+    Leaf(failure, {"type": ["string", "integer"], "examples": ["connect", "timeout", 429, "5xx", "500-504"]}),
+]
+
+
+class Retry(Model):
+    """Make a call again that failed, where that can do nothing twice."""
+
+    attempts: Few = key("Attempts in all, the first included (default 3); 1: never again.")
+    on: Annotated[list[Failure], Many()] = key(
+        "Failures that count: statuses, `connect` (nothing was sent, or the connection broke) and `timeout` (default: "
+        "429, 5xx, connect, timeout)."
+    )
+    backoff: Duration = key("The shortest pause before an attempt (default 200ms); pauses grow, with chance.")
+    max_backoff: Duration = key("The longest (default 5s). An API that asks for a longer one is not asked again.")
+    budget: Percent = key("Share of the API's calls that repeats may be (default 10%).")
+    repeatable: Flag = key(
+        "These calls may be made twice even if their method does not say so, such as questions to a model (default: "
+        "false)."
+    )

@@ -39,7 +39,42 @@ class CachePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusSet:
+    """Which statuses of an API are charged, or counted as failures."""
+
+    ranges: tuple[tuple[int, int], ...] = ((200, 299),)  # inclusive
+
+    def __contains__(self, status: int) -> bool:
+        for low, high in self.ranges:  # noqa: SIM110 - a generator costs more than all the rest
+            if low <= status <= high:
+                return True
+        return False
+
+
+USUALLY_CHARGED = StatusSet()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Make a failed call again, at most so often that there are `attempts` in all.
+
+    statuses, connect, timeout: which failures. repeatable: the rule says that nothing is done twice by it. budget_bp:
+    share of an API's calls that repeats may be.
+    """
+
+    attempts: int = 3
+    statuses: StatusSet = StatusSet(((429, 429), (500, 599)))
+    connect: bool = True
+    timeout: bool = True
+    backoff_ms: int = 200
+    max_backoff_ms: int = 5000
+    budget_bp: int = 1000
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Handling:
     """Everything that a rule asks beside counting."""
 
     cache: CachePolicy | None = None
+    retry: RetryPolicy | None = None

@@ -24,7 +24,8 @@ import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
-from proxy.core.handling_model import Handling
+from proxy.core.handling_model import USUALLY_CHARGED, Handling
+from proxy.core.handling_model import StatusSet as StatusSet
 
 
 class Priority(StrEnum):
@@ -282,19 +283,6 @@ class TimeOfDay:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusSet:
-    """Which upstream statuses are charged."""
-
-    ranges: tuple[tuple[int, int], ...] = ((200, 299),)  # inclusive
-
-    def __contains__(self, status: int) -> bool:
-        for low, high in self.ranges:  # noqa: SIM110 - a generator costs more than all the rest
-            if low <= status <= high:
-                return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
 class Price:
     """What a matching call costs: the sum of its parts, in `currency`."""
 
@@ -313,7 +301,7 @@ class Price:
     rounding: Rounding | None = None
     vat: Decimal | None = None  # 0.1 = 10 % added
     times: tuple[TimeOfDay, ...] = ()
-    charge_on: StatusSet = StatusSet()
+    charge_on: StatusSet = USUALLY_CHARGED
     per_message: PerMessage | None = None
     per_minute: Decimal | None = None  # each minute begun
 
@@ -502,6 +490,7 @@ class Extra(msgspec.Struct, frozen=True, gc=False):
     """
 
     saved_atoms: int = 0
+    attempts: tuple[tuple[int | None, Decimal, int], ...] = ()  # status, seconds, atoms of the ledger's currency
 
 
 class Bill(msgspec.Struct, frozen=True, gc=False):

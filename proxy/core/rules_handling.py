@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from proxy.core.handling_model import MAX_BYTES, MAX_TOTAL, USUAL_VARY, WAIT_S, CachePolicy, Handling
+from proxy.core.handling_model import (
+    MAX_BYTES,
+    MAX_TOTAL,
+    USUAL_VARY,
+    WAIT_S,
+    CachePolicy,
+    Handling,
+    RetryPolicy,
+    StatusSet,
+)
 from proxy.core.model import Match, Price
 from proxy.core.rules_checks import Path, Plain
 
@@ -12,10 +22,35 @@ Say = Callable[..., None]
 CACHEABLE = frozenset(("GET", "POST"))
 
 
-def handling(say: Say, at: Path, price: Plain, match: Match, cost: Price) -> Handling | None:
-    """What this rule asks; None: nothing. say(at, key, hint, **values) takes what cannot work."""
+def handling(say: Say, at: Path, price: Plain, retry: Plain | None, match: Match, cost: Price) -> Handling | None:
+    """What this rule asks; None: nothing. say(at, key, hint, **values) takes what cannot work.
+
+    retry: the rule's own, or what its API or the defaults say.
+    """
     cache = _cache(say, (*at, "cache"), price["cache"], match, cost)
-    return Handling(cache) if cache is not None else None
+    again = _retry(say, (*at, "retry"), retry)
+    return Handling(cache, again) if cache is not None or again is not None else None
+
+
+def _retry(say: Say, at: Path, retry: Plain | None) -> RetryPolicy | None:
+    if retry is None or retry["attempts"] == 1:
+        return None
+    usual = RetryPolicy()
+    policy = RetryPolicy(
+        attempts=retry["attempts"] or usual.attempts,
+        backoff_ms=usual.backoff_ms if retry["backoff"] is None else max(1, round(retry["backoff"] * 1000)),
+        max_backoff_ms=usual.max_backoff_ms if retry["max_backoff"] is None else round(retry["max_backoff"] * 1000),
+        budget_bp=usual.budget_bp if retry["budget"] is None else retry["budget"],
+        repeatable=bool(retry["repeatable"]),
+    )
+    if policy.backoff_ms > policy.max_backoff_ms:
+        say((*at, "max_backoff" if retry["max_backoff"] is not None else "backoff"), "retry_backoff")
+    if retry["on"] is None:
+        return policy
+    ranges = [pair for item in retry["on"] if isinstance(item, StatusSet) for pair in item.ranges]
+    return replace(
+        policy, statuses=StatusSet(tuple(ranges)), connect="connect" in retry["on"], timeout="timeout" in retry["on"]
+    )
 
 
 def _cache(say: Say, at: Path, cache: Plain | None, match: Match, cost: Price) -> CachePolicy | None:

@@ -93,7 +93,7 @@ class RuleCompiler:
         for unit in cost.per_unit:
             roots |= unit.program.roots if unit.program is not None else set()
         by_tokens = cost.catalog is not None or cost.tokens is not None
-        more = handling(self.say, at, price, match, cost)
+        more = handling(self.say, at, price, inherited("retry"), match, cost)
         return Rule(
             id=name,
             api=api["name"],

@@ -12,9 +12,23 @@ from decimal import Decimal
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import growth, money, price, ratelimit, shortfall
-from proxy.core.model import Admitted, Bill, Cost, Denied, EstimateMode, Level, Reason, RuleSet, Settled, State, Usage
+from proxy.core import growth, money, price, quota, ratelimit, retry, shortfall
+from proxy.core.model import (
+    Admitted,
+    Bill,
+    Cost,
+    Denied,
+    EstimateMode,
+    Extra,
+    Level,
+    Reason,
+    RuleSet,
+    Settled,
+    State,
+    Usage,
+)
 from proxy.core.outcome import UNKNOWN, Outcome
+from proxy.core.retry import Tried
 from proxy.data.inbound import Call
 from proxy.state.gate import Gate
 
@@ -27,7 +41,7 @@ _NO_TIME = Decimal(0)
 class Charge:
     """The money side of one admitted call. `settle()` may be called again, and be cancelled."""
 
-    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "bill", "call", "ticket")
+    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "bill", "call", "earlier", "ticket")
 
     def __init__(self, gate: Gate, rules: RuleSet, call: Call, ticket: Admitted) -> None:
         self._gate = gate
@@ -37,6 +51,39 @@ class Charge:
         self.call = call
         self.ticket = ticket
         self.bill: Bill | None = None
+        self.earlier: tuple[Tried, ...] = ()  # attempts that failed, and were made again
+
+    async def hold_another(self) -> bool:
+        """Hold the money for one more attempt of the same call. False: there is not enough."""
+        ticket = self.ticket
+        if not ticket.windows:
+            return True
+        atoms = quota.cost_at(ticket.ask.estimate, ticket.position).atoms
+        totals = {currency: held + atoms.get(currency, 0) for currency, held in ticket.reserved.items()}
+        grown = await self._gate.extend(ticket, totals)
+        if isinstance(grown, Denied):
+            return grown.reason is Reason.STORE_UNAVAILABLE
+        self.ticket = grown
+        return True
+
+    def add_attempt(self, usage: Usage, seconds: Decimal) -> None:
+        """Price an attempt that failed and is made again: it belongs to the call's bill."""
+        call, ticket = self.call, self.ticket
+        estimate, position = ticket.ask.estimate, self._position()
+        bill = price.actual(self._rules, call.rule, call.outbound, estimate, usage, position, ticket.now_ms)
+        self.earlier = (*self.earlier, Tried(usage.status, seconds, bill))
+
+    def begin_attempt(self) -> None:
+        """Another attempt begins now: `seconds` are its own."""
+        self._began_s = time.monotonic()
+
+    def _position(self) -> int | None:
+        """Where the attempt under way stands in the rule's quota: what earlier ones drew comes first."""
+        position, drawn = self.ticket.position, self.ticket.ask.estimate.quota
+        if position is None or drawn is None or not self.earlier:
+            return position
+        done = [tried.bill.quota_units for tried in self.earlier]
+        return position + sum(drawn.units if units is None else units for units in done)
 
     @property
     def settled(self) -> bool:
@@ -44,7 +91,7 @@ class Charge:
 
     @property
     def seconds(self) -> Decimal:
-        """How long the call has been running, to the millisecond; 0 where its price does not look at the time."""
+        """How long the attempt under way has been running, to the millisecond; 0 where its price does not look at the time."""
         prices = self.call.rule.price
         if prices.per_second is None and prices.per_minute is None and not prices.per_unit:
             return _NO_TIME
@@ -62,6 +109,8 @@ class Charge:
         needed = price.running(
             self._rules, self.call.rule, self.call.outbound, ticket.ask.estimate, usage, ticket.now_ms, ahead
         )
+        for tried in self.earlier:
+            needed += tried.bill.cost.atoms[currency]
         reserved = ticket.reserved.get(currency, 0)
         wanted = growth.next_reservation(needed_atoms=needed, reserved_atoms=reserved)
         if wanted is None:
@@ -113,12 +162,15 @@ class Charge:
 
     def _make_bill(self, usage: Usage, unseen: int | None) -> Bill:
         call, ticket, rules = self.call, self.ticket, self._rules
-        estimate, position, now_ms = ticket.ask.estimate, ticket.position, ticket.now_ms
+        estimate, position, now_ms = ticket.ask.estimate, self._position(), ticket.now_ms
         if unseen is None:
-            bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms, explain=False)
+            explain = bool(self.earlier)  # the lines of all attempts stand together
+            bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms, explain=explain)
         else:
             held = ticket.reserved.get(rules.currency, 0)
             bill = shortfall.truncated(rules, call.rule, call.outbound, estimate, usage, held, unseen, position, now_ms)
+        if self.earlier:
+            bill = self._with_earlier(bill, usage.status)
         if call.observed:
             bill = replace(bill, state=State.UNPRICED, note="no_rule")
         if bill.state in (State.UNPRICED, State.ESTIMATED):
@@ -134,6 +186,15 @@ class Charge:
                 detail=usage.detail,
             )
         return bill
+
+    def _with_earlier(self, last: Bill, status: int | None) -> Bill:
+        """The bill of all attempts, with each of them."""
+        drawn = self.ticket.ask.estimate.quota
+        currency = self._rules.currency
+        bill = retry.together(self.earlier, last, drawn.units if drawn is not None else None)
+        lines = [(tried.status, tried.seconds, tried.bill.cost.atoms[currency]) for tried in self.earlier]
+        lines.append((status, Decimal(self.elapsed_ms()) / 1000, last.cost.atoms[currency]))
+        return replace(bill, extra=replace(bill.extra or Extra(), attempts=tuple(lines)))
 
     def elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began_s) * 1000)

@@ -21,6 +21,7 @@ from proxy.data.exchange import Exchange
 from proxy.data.inbound import Call
 from proxy.data.passage import COST, Passage
 from proxy.data.replay import CACHE, replay
+from proxy.data.retrying import RepeatBudgets, Retrying
 from proxy.data.upstream import Pool, UpstreamAnswer
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.gate import Gate
@@ -34,9 +35,19 @@ _AWAY = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT)
 class Handled:
     """What is done for one call beside carrying it. `await close()` in the end, whatever happened."""
 
-    __slots__ = ("_ask", "_consultation", "_exchange", "_gate", "_rules", "call", "ended")
+    __slots__ = ("_ask", "_consultation", "_exchange", "_gate", "_repeats", "_rules", "call", "ended")
 
-    def __init__(self, answers: Answers, gate: Gate, exchange: Exchange, rules: RuleSet, call: Call, ask: Ask) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        repeats: RepeatBudgets,
+        gate: Gate,
+        exchange: Exchange,
+        rules: RuleSet,
+        call: Call,
+        ask: Ask,
+    ) -> None:
+        self._repeats = repeats
         self._gate = gate
         self._exchange = exchange
         self._rules = rules
@@ -89,6 +100,13 @@ class Handled:
 
     # --- for its passage -----------------------------------------------------------------------------------------
 
+    def retrying(self, charge: Charge) -> Retrying | None:
+        """The attempts of this call, where the rule wants more than one."""
+        handling = self.call.rule.handling
+        if handling is None or handling.retry is None:
+            return None
+        return Retrying(handling.retry, self._repeats, self._exchange, self._rules, charge, self._gate.now_ms)
+
     @property
     def consultation(self) -> Consultation | None:
         return self._consultation
@@ -119,7 +137,7 @@ def _question(policy: CachePolicy, call: Call) -> cache.Question | None:
 class _HandledPassage(Passage):
     """A passage whose answer may be kept, or be replaced by a kept one."""
 
-    __slots__ = ("_answer", "_asks", "_handled", "_kept", "_pieces", "_size", "_tap")
+    __slots__ = ("_answer", "_asks", "_handled", "_kept", "_pieces", "_retrying", "_size", "_tap")
 
     def __init__(self, pool: Pool, exchange: Exchange, rules: RuleSet, charge: Charge, handled: Handled) -> None:
         super().__init__(pool, exchange, rules, charge)
@@ -128,6 +146,7 @@ class _HandledPassage(Passage):
         self._pieces: list[bytes] | None = None
         self._size = 0
         self._kept = False
+        self._retrying = handled.retrying(charge)
         consultation = handled.consultation
         self._tap = None
         self._asks = consultation.validators() if consultation is not None else ()
@@ -142,6 +161,20 @@ class _HandledPassage(Passage):
             if await self._handled.stand_in(self, self._charge.cost_text()):
                 return None
         return failure
+
+    async def _send(self) -> UpstreamAnswer:
+        retrying = self._retrying
+        if retrying is None:
+            return await super()._send()
+        try:
+            return await retrying.send(self._once)
+        finally:
+            self._attempt = retrying.attempt
+
+    async def _once(self) -> UpstreamAnswer:
+        if self._retrying is not None:
+            self._attempt = self._retrying.attempt
+        return await super()._send()
 
     async def _pass_on(self, answer: UpstreamAnswer) -> None:
         consultation = self._handled.consultation
@@ -216,6 +249,8 @@ class _HandledPassage(Passage):
 
     def _fields(self, answer: UpstreamAnswer, *, with_cost: bool) -> list[Field]:
         fields = super()._fields(answer, with_cost=with_cost)
+        if self._retrying is not None:
+            fields.append((b"X-Spendgate-Attempts", b"%d" % self._retrying.count))
         handling = self._charge.call.rule.handling
         if handling is not None and handling.cache is not None:
             consultation = self._handled.consultation

@@ -27,6 +27,7 @@ from proxy.data.handled import Handled
 from proxy.data.inbound import Call, Inside, Opening, Refused
 from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
+from proxy.data.retrying import RepeatBudgets
 from proxy.data.server import BadRequest, Exchange
 from proxy.data.upstream import Pool
 from proxy.data.websocket import WebSocketPassage
@@ -63,6 +64,7 @@ class Page:
         self.gate = gate
         self.pool = pool
         self.answers = answers
+        self.repeats = RepeatBudgets()
         self._ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
 
     def swap(self, rules: RuleSet) -> None:
@@ -92,7 +94,7 @@ class Page:
             await self._carry(exchange, rules, call, ask)
             return
 
-        handled = Handled(self.answers, self.gate, exchange, rules, call, ask)
+        handled = Handled(self.answers, self.repeats, self.gate, exchange, rules, call, ask)
         try:
             kept = await handled.from_cache()  # 504
             if isinstance(kept, Denied):

@@ -208,7 +208,7 @@ def as_json(fields: dict[str, str]) -> Entry:
 
 def _extra(fields: dict[str, str]) -> Entry:
     """What only calls of rules have that ask for more than counting."""
-    return {"saved": fields.get("saved")}
+    return {"saved": fields.get("saved"), "attempts": json.loads(fields.get("attempts") or "null")}
 
 
 def budget_state(budget: Budget, spent_atoms: int, limit_atoms: int) -> str:

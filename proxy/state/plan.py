@@ -57,7 +57,7 @@ _OWN_FIELDS: Final = (
     *("usage", "terms", "budgets", "note"),
 )
 LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
-EXTRA_FIELDS: Final = ("saved",)  # only of calls whose rule asks for more than counting
+EXTRA_FIELDS: Final = ("saved", "attempts")  # only of calls whose rule asks for more than counting
 _ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
 _ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
 _CALL_SIZE: Final = 15  # of the array that settle.lua is given
@@ -483,8 +483,17 @@ def terms_text(cost: Cost) -> str:
 
 
 def extra_fields(extra: Extra, currency: str) -> tuple[str, ...]:
-    """Names and values of EXTRA_FIELDS for a call that has them."""
-    return ("saved", money.format_decimal(extra.saved_atoms, currency))
+    """Names and values of those EXTRA_FIELDS that a call has."""
+    fields: list[str] = []
+    if extra.saved_atoms:
+        fields += ("saved", money.format_decimal(extra.saved_atoms, currency))
+    if extra.attempts:
+        lines = [
+            {"status": status, "seconds": money.plain(seconds), "cost": money.format_decimal(atoms, currency)}
+            for status, seconds, atoms in extra.attempts
+        ]
+        fields += ("attempts", _encode(lines).decode())
+    return tuple(fields)
 
 
 def held_by_currency(plan: Plan, ask: Ask, position: int | None) -> Mapping[str, int]:

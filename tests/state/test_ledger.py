@@ -93,6 +93,7 @@ async def test_an_entry_is_found_by_its_id(store: Store, keys: Keys, reader: Rea
         "budgets": [{"name": "monthly", "period": entry["budgets"][0]["period"], "currency": "KRW", "cost": "24.5"}],
         "note": None,
         "saved": None,
+        "attempts": None,
     }
     assert await ledger.find("no id at all") is None
     assert await ledger.find("0" * 28) is None

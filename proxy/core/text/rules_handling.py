@@ -28,4 +28,21 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Make max_bytes at most as large as max_total (64MB where it is not given).",
         "ko": "max_bytes를 max_total(생략하면 64MB) 이하로 정하세요.",
     },
+    "rules.retry_success": {
+        "en": "“{got}” is no failure: only statuses from 300 on can be tried again.",
+        "ko": "‘{got}’은(는) 실패가 아닙니다. 300 이상의 상태만 다시 시도할 수 있습니다.",
+    },
+    "rules.retry_failure": {"en": "“{got}” is not a failure.", "ko": "‘{got}’은(는) 실패의 종류가 아닙니다."},
+    "rules.hint.retry_failure_form": {
+        "en": "Write connect, timeout, or a status such as 429, 5xx or 500-504.",
+        "ko": "connect, timeout, 또는 429, 5xx, 500-504 같은 상태를 쓰세요.",
+    },
+    "rules.retry_attempts": {
+        "en": "{got} attempts are too many: at most {most} make sense.",
+        "ko": "시도 횟수 {got}번은 너무 많습니다. 최대 {most}번까지 쓸 수 있습니다.",
+    },
+    "rules.retry_backoff": {
+        "en": "The shortest pause (backoff, 200ms where it is not given) is longer than the longest one (max_backoff, 5s).",
+        "ko": "가장 짧은 간격(backoff, 생략하면 200ms)이 가장 긴 간격(max_backoff, 생략하면 5s)보다 깁니다.",
+    },
 }
