@@ -12,6 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.core import cache, headers, price
+from proxy.core.guards import NO_GUARDS
 from proxy.core.handling_model import CachePolicy
 from proxy.core.http1 import Field
 from proxy.core.model import Admitted, Ask, Bill, Denied, Estimate, Extra, Reason, RuleSet, State
@@ -78,7 +79,8 @@ class Handled:
         """Settle a call that a kept answer ends, then answer it: whoever has seen it finds it in the ledger."""
         rules, gate = self._rules, self._gate
         nothing = price.nothing(rules, self.call.rule.price)
-        ask = replace(self._ask, budgets=(), free=True, estimate=Estimate(nothing, "free", self._ask.estimate.model))
+        estimate = Estimate(nothing, "free", self._ask.estimate.model)
+        ask = replace(self._ask, budgets=(), free=True, estimate=estimate, guards=NO_GUARDS)
         ticket = Admitted(ask, gate.now_ms(), (), {ask.currency: 0}, None, None)
         saved = answer.cost_atoms if answer.currency == ask.currency else 0
         bill = Bill(nothing, State.SETTLED, {}, note=f"cache_{how}", extra=Extra(saved_atoms=saved))
