@@ -36,6 +36,10 @@ apis:
     budget: {{limit: 8, period: month}}
     retry: {{backoff: 5ms}}
     prices: [{{per_request: 5, charge_on: any, priority: essential}}]
+  - name: paced
+    upstream: {url}
+    retry: {{attempts: 3, backoff: 5ms, max_backoff: 100ms, budget: 100%}}
+    prices: [{{per_request: 1}}]
   - name: storm
     upstream: {url}
     retry: {{attempts: 3, backoff: 1ms, max_backoff: 5ms}}
@@ -164,12 +168,12 @@ def test_an_attempt_that_the_budget_cannot_pay_is_not_made(
 
 def test_the_api_is_not_asked_before_it_wants(proxy: RunningProxy, backend: Backend, client: httpx.Client) -> None:
     failing(backend, 1, None, ("retry-after-ms", "60"))
-    answer = client.get(f"{proxy.url}/api/x")
+    answer = client.get(f"{proxy.url}/paced/x")
     assert Decimal(entry(proxy, request_id_of(answer))["attempts"][0]["seconds"]) < 5
     assert len(backend.requests) == 2
     backend.requests.clear()
     failing(backend, 1, None, ("Retry-After", "30"))  # longer than the rule's patience
-    assert client.get(f"{proxy.url}/api/x").status_code == 503
+    assert client.get(f"{proxy.url}/paced/x").status_code == 503
     assert len(backend.requests) == 1
 
 
