@@ -25,6 +25,9 @@ import rig
 
 import proxy
 from proxy import budget_controlled_api
+from proxy.core import price
+from proxy.core.model import Admitted, Ask, Bill, Outbound, State
+from proxy.inprocess.host import host
 
 PROMISED_S = 0.44  # 1 000 calls
 PROMISED_CHECK_P99_US = 1000
@@ -141,6 +144,39 @@ def measured(figure: Figure, work: Callable[[], object], rounds: int) -> Figure:
     return figure
 
 
+async def bare(calls: int) -> None:
+    """The same questions and statements on the connection's own thread, each waited for: what the decorators add to."""
+    known = host()
+    rules, gate = known.rules, known.gate
+    rule = rules.apis[0].rules[0]
+    outbound = Outbound("CALL", "https", "map.example.com", 443, "/v2/x", body=b"", body_size=0)
+    for _ in range(calls):
+        now_ms = gate.now_ms()
+        estimate = price.estimate(rules, rule, outbound, now_ms)
+        ask = Ask(
+            id=known.ids.new(now_ms),
+            at_ms=now_ms,
+            api="map",
+            rule=rule.id,
+            caller="anonymous",
+            method="CALL",
+            path="bare",
+            priority=rule.priority,
+            budgets=rules.budgets,
+            estimate=estimate,
+            currency=rules.currency,
+            timezone=rules.timezone,
+        )
+        admitted = await gate.admit(ask)
+        if not isinstance(admitted, Admitted):
+            raise rig.BenchError(f"refused: {admitted}")
+        await gate.settle(admitted, Bill(estimate.cost, State.SETTLED, {}), 200)
+
+
+def on_the_hosts_thread(calls: int) -> None:
+    host()._run_there(bare(calls)).result()
+
+
 def checks_us(calls: int) -> list[float]:
     """Microseconds from the call to the function's first line."""
     began_us.clear()
@@ -170,6 +206,7 @@ def run(calls: int, rounds: int) -> tuple[list[Figure], dict[str, list[float]], 
     search("warm")
     chat(MESSAGES)
     ways: list[tuple[Figure, Callable[[], object]]] = [
+        (Figure("(the gate alone)", calls), lambda: on_the_hosts_thread(calls)),
         (Figure("sync, one after the other", calls, True), lambda: one_after_the_other(search, "cafe", calls)),
         (Figure("sync, a model's price", calls), lambda: one_after_the_other(chat, MESSAGES, calls)),
         (Figure("sync, 8 threads", calls // 8 * 8), lambda: from_threads(8, calls)),
@@ -198,6 +235,7 @@ def report(figures: list[Figure], checks: dict[str, list[float]]) -> str:
     def middle(values: list[float]) -> str:
         return f"{statistics.median(values):.3f}"
 
+    alone = statistics.median(figures[0].confirmed_s) / figures[0].calls
     rows = [
         [
             figure.way,
@@ -205,11 +243,12 @@ def report(figures: list[Figure], checks: dict[str, list[float]]) -> str:
             middle(figure.returned_s),
             middle(figure.confirmed_s),
             f"{min(figure.confirmed_s):.3f} to {max(figure.confirmed_s):.3f}",
+            f"{statistics.median(figure.confirmed_s) / figure.calls / alone:.2f}",
             f"{statistics.median(figure.cpu_s) / figure.calls * 1e6:.0f}",
         ]
         for figure in figures
     ]
-    head = ["decorated calls", "calls", "returned s", "confirmed s", "range", "own CPU µs/call"]
+    head = ["decorated calls", "calls", "returned s", "confirmed s", "range", "ratio", "own CPU µs/call"]
     lines = [rig.table(head, rows), ""]
     for way, found in checks.items():
         numbers = ", ".join(f"p{share * 100:g} {rig.percentile(found, share):,.0f} µs" for share in (0.5, 0.99))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -123,7 +124,12 @@ class Host:
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(url,), name="spendgate", daemon=True)
         self._thread.start()
-        self._started.result(START_WITHIN_S)
+        try:
+            self._started.result(START_WITHIN_S)
+        except BaseException:
+            if self._embedded is not None:
+                self._embedded.close()
+            raise
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +198,11 @@ class Host:
             return 0
         left = self.flush(within_s)
         self._stopping = True
-        self._run_there(self._end()).result(within_s)
+        if left:
+            # Their reservations stay behind, and are charged when their leases have run out.
+            log.warning("settlements.left", number=left)
+        with contextlib.suppress(TimeoutError):
+            self._run_there(self._end()).result(within_s)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(within_s)
         if self._embedded is not None:

@@ -91,6 +91,12 @@ def test_the_memory_bench_runs() -> None:
     assert "CPU for one streamed chunk" in run("memory.py", "--mib", "48", "--streams", "32")
 
 
+def test_decorated_calls_are_measured_and_their_books_add_up() -> None:
+    said = run("inprocess.py", "--calls", "96", "--rounds", "1", "--promise-s", "1e9", "--promise-us", "1e9")
+    assert "async, 100 at once" in said
+    assert "The check alone, sync: p50" in said
+
+
 def test_a_strict_budget_is_never_exceeded_by_concurrent_streams_through_three_proxies() -> None:
     said = run(
         "overshoot.py", "--modes", "strict", "--budgets", "1", "--tokens", "4000", "--streams", "24", "--gap-ms", "2"
