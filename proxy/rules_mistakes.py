@@ -199,6 +199,7 @@ _EXAMPLES = {
     "role": "role: operator",
     "token_env": "token_env: SPENDGATE_TOKEN_OPS",
     "ttl": "ttl: 10m",
+    "from": 'from: "22:00"',
 }
 
 
@@ -208,6 +209,8 @@ def _may_be_secret(path: Path) -> bool:
         return path[-1] != "header"
     if path[:2] == ("admin", "tokens"):
         return path[-1] not in ("name", "role")
+    if path[:1] == ("alerts",):
+        return path[-1] in ("url_env", "webhook", "webhook_env", "secret_env")
     return path[:1] == ("callers",) and (len(path) <= 2 or path[2] in ("key", "key_env"))
 
 

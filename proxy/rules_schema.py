@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
+from proxy.rules_schema_alerts import AlertChannel
 from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache, Retry
 from proxy.rules_terms import (
@@ -387,7 +388,7 @@ class RulesFile(Model):
     apis: list[Api] = key("The paid APIs.")
     admin: AdminSpec = key("Who may use the admin port.")
     services: Later = key("Not supported by this version.")
-    alerts: Later = key("Not supported by this version.")
+    alerts: list[AlertChannel] = key("Who is told what happens to the money, where and when.")
     fixed_costs: Later = key("Not supported by this version.")
     optimize: Later = key("Not supported by this version.")
 

@@ -170,7 +170,9 @@ def test_what_inprocess_decides_knows_no_store_and_no_thread(room: str) -> None:
     )
 
 
-@pytest.mark.parametrize("pure", ["forecast", "thresholds", "emergency", "optimize"])
+@pytest.mark.parametrize(
+    "pure", ["forecast", "thresholds", "anomalies", "status", "alerts", "messages", "emergency", "optimize"]
+)
 def test_pure_files_of_control_import_no_state(pure: str) -> None:
     _none(
         [
@@ -246,6 +248,7 @@ def test_every_foreign_import_is_a_declared_dependency() -> None:
         "multidict", "yarl", "pydantic_core",
         # the dashboard's pages
         "jinja2", "markupsafe", "babel",
+        "apprise",
     }  # fmt: skip
     known = set(sys.stdlib_module_names) | declared | {"proxy"}
     _none([found for found in ALL if found.top not in known])

@@ -96,7 +96,6 @@ def test_what_is_not_enforced_yet_is_said_and_no_mistake() -> None:
     warnings = rules_file.load_text(EXAMPLE, "rules.yaml", EXAMPLE_ENV).warnings
     assert [warning.path for warning in warnings] == [
         "services",
-        "alerts",
         "fixed_costs",
         "optimize",
     ]

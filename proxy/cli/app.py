@@ -27,6 +27,7 @@ COMMANDS = (
     "forecast",
     "emergency",
     "audit",
+    "alerts",
     "check",
     "price",
     "schema",

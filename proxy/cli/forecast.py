@@ -233,7 +233,7 @@ async def _read(url: str, tenant: str, rules: RuleSet, now_ms: int) -> tuple[lis
 
 
 def _show(frame: Frame, found: Sequence[Outlook]) -> None:
-    from proxy.cli.levels import with_unit
+    from proxy.core.figures import with_unit
 
     def amount(atoms: float, currency: str) -> str:
         return with_unit(_major(round(atoms), currency), currency, frame.lang)

@@ -105,7 +105,7 @@ def _show(frame: Frame, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     from proxy.cli.help import cells
-    from proxy.cli.levels import number, with_unit
+    from proxy.core.figures import number, with_unit
 
     console = frame.console()
     if not rows:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from proxy.core import money
+from proxy.core.figures import moment, number, percent, with_unit
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -56,44 +55,12 @@ class Level:
     @property
     def percent(self) -> str:
         """What is spent of the limit, cut and not rounded: 94.99 % is not yet 95 %."""
-        if self.limit <= 0:
-            return "100 %"
-        tenths = int(self.spent * 1000 / self.limit)
-        return f"{tenths // 10}.{tenths % 10} %"
+        return percent(self.spent, self.limit)
 
     def money(self, language: str) -> tuple[str, str]:
         """(spent, limit) as texts."""
         spent = with_unit(number(self.spent), self.currency, language)
         return spent, with_unit(number(self.limit), self.currency, language)
-
-
-def number(amount: Decimal) -> str:
-    """1234.50 as "1,234.5"; small amounts keep four significant digits, so that a tenth of a cent is not 0.00."""
-    if amount == 0:
-        return "0"
-    shown = round(amount, 2 if abs(amount) >= 1 else 3 - amount.adjusted())
-    text = f"{shown:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def amount(atoms: int, currency: str, language: str) -> str:
-    """ "1,500.25 KRW", and as Koreans write their own money: "1,500.25원"."""
-    return with_unit(number(money.from_atoms(atoms, currency)), currency, language)
-
-
-def with_unit(text: str, currency: str, language: str) -> str:
-    return f"{text}원" if language == "ko" and currency == "KRW" else f"{text} {currency}"
-
-
-def moment(iso: str, *, here: bool = False) -> str:
-    """ISO 8601 as "2026-12-01 00:00 +09:00", in its own zone or in this machine's."""
-    try:
-        at = datetime.fromisoformat(iso)
-    except ValueError:
-        return iso
-    at = at.astimezone() if here else at
-    offset = at.strftime("%z")
-    return f"{at.strftime('%Y-%m-%d %H:%M')} {offset[:3]}:{offset[3:5]}".strip(" :")
 
 
 def bar(level: Level, width: int, *, blocks: bool) -> Text:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from proxy.cli.frame import Frame
-from proxy.cli.levels import amount, with_unit
 from proxy.core import money, quota
+from proxy.core.figures import amount, with_unit
 from proxy.core.model import Bill, Cost, Estimate, RuleSet, State
 from proxy.core.trial import Priced
 

@@ -34,7 +34,8 @@ def show(frame: Frame, settings: Settings, rules: RuleSet, began_ms: int, caller
     if not totals:
         _say(frame, "run.nothing")
         return
-    from proxy.cli.levels import Level, number, with_unit
+    from proxy.cli.levels import Level
+    from proxy.core.figures import number, with_unit
 
     def money(cost: Decimal) -> str:
         return with_unit(number(cost), rules.currency, frame.lang)

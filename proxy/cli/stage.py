@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.cli.frame import Frame
 from proxy.cli.help import wrap
-from proxy.cli.levels import Level, bar, number, with_unit
+from proxy.cli.levels import Level, bar
+from proxy.core.figures import number, with_unit
 from proxy.demo.story import Step
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def _apis(frame: Frame, apis: list[dict[str, Any]]) -> RenderableType:
 
     from rich.table import Table
 
-    from proxy.cli.levels import number, with_unit
+    from proxy.core.figures import number, with_unit
 
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
     grid.add_column(f"  {frame.say('status.api')}", overflow="fold")
@@ -161,7 +161,7 @@ def _running(frame: Frame, document: dict[str, Any]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from proxy.cli.levels import moment
+    from proxy.core.figures import moment
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)

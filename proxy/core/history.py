@@ -71,3 +71,20 @@ def atoms_in(currency: str, atoms: int, base: str, fx: tuple[FxRate, ...], day: 
 def apis_of(days: Sequence[Day]) -> list[str]:
     """APIs that ever cost something, in order of their names."""
     return sorted({api for day in days for (api, _, _), atoms in day.cost.items() if atoms})
+
+
+def spent_by(day: Day) -> dict[str, int]:
+    """What each API and caller spent on a day: "api|openai" and "caller|batch" -> atoms."""
+    out: dict[str, int] = {}
+    for (api, _, caller), atoms in day.cost.items():
+        for who in (f"api|{api}", f"caller|{caller}"):
+            out[who] = out.get(who, 0) + atoms
+    return out
+
+
+def calls_by_api(day: Day) -> dict[str, int]:
+    """Calls of a day by API."""
+    out: dict[str, int] = {}
+    for (api, _, _), count in day.calls.items():
+        out[api] = out.get(api, 0) + count
+    return out

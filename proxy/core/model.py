@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
+from proxy.core.alert_model import LOG_CHANNEL, Channel
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import USUALLY_CHARGED, Handling
 from proxy.core.handling_model import StatusSet as StatusSet
@@ -405,6 +406,7 @@ class RuleSet:
     digest: str  # sha256 of the text, first 12 hex digits
     admin: Admin = ADMIN_OF_NOBODY
     limit_currencies: tuple[str, ...] = ()  # of cost limits
+    channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
 
 
 # --- money of one call --------------------------------------------------------------------------------------------

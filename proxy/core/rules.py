@@ -30,6 +30,7 @@ from proxy.core.model import (
     Speaks,
 )
 from proxy.core.rules_admin import compile_admin
+from proxy.core.rules_alerts import compile_channels
 from proxy.core.rules_checks import (
     Path,
     Plain,
@@ -43,7 +44,7 @@ from proxy.core.rules_checks import (
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
 from proxy.core.rules_prices import RuleCompiler, first
 
-LATER = ("services", "alerts", "fixed_costs", "optimize")
+LATER = ("services", "fixed_costs", "optimize")
 DEFAULT_WARN_BP, DEFAULT_RESTRICT_BP, DEFAULT_STOP_BP = (7000, 8000, 9000), 9500, 10000
 # providers whose API answers in OpenAI's way, so that its SDK is the one that reads our refusals
 OPENAI_LIKE = frozenset(
@@ -130,6 +131,9 @@ class _Compiler:
             self.warn((), "no_apis")
         if not self.budgets:
             self.warn((), "no_budgets")
+        language = document["language"] or "en"
+        names = [budget.name for budget in self.budgets]
+        channels = compile_channels(document, names, language, self.variable, self.problems.append)
         for later in LATER:
             if document[later]:
                 self.warn((later,), "not_enforced", got=later)
@@ -139,7 +143,7 @@ class _Compiler:
         return RuleSet(
             currency=self.currency,
             timezone=self.timezone,
-            language=document["language"] or "en",
+            language=language,
             fx=fx,
             unknown=Policy(self.defaults.get("unknown") or "deny"),
             on_store_error="deny",
@@ -151,6 +155,7 @@ class _Compiler:
             digest=digest,
             admin=compile_admin(document["admin"], self.variable, self.problems),
             limit_currencies=tuple(self.prices.guards.currencies),
+            channels=channels,
         )
 
     def exchange_rates(self) -> tuple[FxRate, ...]:

@@ -52,7 +52,7 @@ def unknown(at: Path, key: str, word: str, known: Sequence[str], **values: str) 
 def name_problems(document: Plain) -> list[Problem]:
     """Names, mounts and hosts that occur twice."""
     out: list[Problem] = []
-    for kind, noun in (("budgets", "budget"), ("callers", "caller"), ("apis", "api")):
+    for kind, noun in (("budgets", "budget"), ("callers", "caller"), ("apis", "api"), ("alerts", "channel")):
         out += _twice(
             [((kind, index, "name"), item["name"]) for index, item in enumerate(document[kind] or ())], f"twice_{noun}"
         )

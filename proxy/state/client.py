@@ -23,10 +23,10 @@ class Stale(Exception):
     """Somebody else leads by now: what was to happen once was not done."""
 
 
-def source(name: str) -> str:
-    """The text of lua/<name>.lua with the shared preludes before it."""
+def source(name: str, shared: Sequence[str] = ()) -> str:
+    """The text of lua/<name>.lua with the preludes before it: those of all scripts, then `shared`."""
     folder = resources.files("proxy.state") / "lua"
-    return "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", "fence", name))
+    return "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", "fence", *shared, name))
 
 
 class Client(Reader):
@@ -37,10 +37,15 @@ class Client(Reader):
         self.url = url
         self._sources: dict[str, tuple[str, str]] = {}
 
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
-        """Run lua/<name>.lua; its reply. Raises Stale for a fencing token of the past, StoreUnavailable otherwise."""
+    async def script(
+        self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes], *, shared: Sequence[str] = ()
+    ) -> Any:
+        """Run lua/<name>.lua, with the files `shared` before it; its reply.
+
+        Raises Stale for a fencing token of the past, StoreUnavailable otherwise.
+        """
         if name not in self._sources:
-            text = source(name)
+            text = source(name, shared)
             self._sources[name] = text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         text, digest = self._sources[name]
         try:

@@ -25,6 +25,11 @@ LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only eve
 FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
 RECOMMENDATIONS_KEPT_S = 400 * DAY_S  # after the last one that was dismissed or put off
 AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
+ALERTS_KEPT_S = 400 * DAY_S  # after the alert
+OUTBOX_KEPT_S = 40 * DAY_S  # after the last delivery that was put there
+STATUS_KEPT_S = 400 * DAY_S  # after the last refresh
+PACE_KEPT_S = 2 * DAY_S  # after the last sample
+HOURS_KEPT_S = 100 * DAY_S  # after the day: fourteen weeks of the same hour
 
 # Pattern -> Redis type. docs/redis.md must list exactly these.
 PATTERNS: dict[str, str] = {
@@ -55,13 +60,40 @@ PATTERNS: dict[str, str] = {
     "login:<address>": "string",
     "audit": "stream",
     "audit:head": "hash",
+    "alerts": "stream",
+    "alerts:open": "hash",
+    "alerts:told": "zset",
+    "alert:<id>": "hash",
+    "outbox": "stream",
+    "outbox:later": "zset",
+    "outbox:dead": "stream",
+    "status:<budget>": "hash",
+    "status:<budget>:hours": "stream",
+    "pace": "stream",
+    "hours:<day>": "hash",
 }
 
 
 class Keys:
     """Names of one tenant's keys. Labels are those of core/windows.py."""
 
-    __slots__ = ("audit", "audit_head", "leader", "leases", "prefix", "reservations", "switches", "thresholds")
+    __slots__ = (
+        "alerts",
+        "alerts_open",
+        "alerts_told",
+        "audit",
+        "audit_head",
+        "leader",
+        "leases",
+        "outbox",
+        "outbox_dead",
+        "outbox_later",
+        "pace",
+        "prefix",
+        "reservations",
+        "switches",
+        "thresholds",
+    )
 
     def __init__(self, tenant: str = "main") -> None:
         self.prefix = f"spendgate:{{{tenant}}}:"
@@ -72,6 +104,13 @@ class Keys:
         self.leader = f"{self.prefix}leader"
         self.audit = f"{self.prefix}audit"
         self.audit_head = f"{self.prefix}audit:head"
+        self.alerts = f"{self.prefix}alerts"
+        self.alerts_open = f"{self.prefix}alerts:open"
+        self.alerts_told = f"{self.prefix}alerts:told"
+        self.outbox = f"{self.prefix}outbox"
+        self.outbox_later = f"{self.prefix}outbox:later"
+        self.outbox_dead = f"{self.prefix}outbox:dead"
+        self.pace = f"{self.prefix}pace"
 
     def budget(self, name: str, period: str) -> str:
         return f"{self.prefix}budget:{name}:{period}"
@@ -134,3 +173,15 @@ class Keys:
 
     def login(self, address: str) -> str:
         return f"{self.prefix}login:{address}"
+
+    def alert(self, alert_id: str) -> str:
+        return f"{self.prefix}alert:{alert_id}"
+
+    def status(self, budget: str) -> str:
+        return f"{self.prefix}status:{budget}"
+
+    def status_hours(self, budget: str) -> str:
+        return f"{self.prefix}status:{budget}:hours"
+
+    def hours(self, day: str) -> str:
+        return f"{self.prefix}hours:{day}"

@@ -14,9 +14,9 @@ from typing import Any, Final, cast
 
 from proxy.core import money
 from proxy.core.model import Budget, Level
+from proxy.core.threshold import budget_state
 from proxy.core.windows import iso, local_day, local_month, window_at
 from proxy.state.keys import Keys
-from proxy.state.plan import threshold_atoms
 from proxy.state.reading import Reader
 from proxy.state.record import Record
 
@@ -209,20 +209,6 @@ def as_json(fields: dict[str, str]) -> Entry:
 def _extra(fields: dict[str, str]) -> Entry:
     """What only calls of rules have that ask for more than counting."""
     return {"saved": fields.get("saved"), "attempts": json.loads(fields.get("attempts") or "null")}
-
-
-def budget_state(budget: Budget, spent_atoms: int, limit_atoms: int) -> str:
-    """ "ok" | "warning" (a warn threshold passed) | "restricted" (essential calls only) | "stopped".
-
-    limit_atoms: the limit that holds, with what was added to it.
-    """
-    if spent_atoms >= threshold_atoms(limit_atoms, budget.stop_bp):
-        return "stopped"
-    if spent_atoms >= threshold_atoms(limit_atoms, budget.restrict_bp):
-        return "restricted"
-    if budget.warn_bp and spent_atoms >= threshold_atoms(limit_atoms, min(budget.warn_bp)):
-        return "warning"
-    return "ok"
 
 
 def _number(percent: str) -> int | float:

@@ -34,6 +34,7 @@ from proxy.core.model import (
     Window,
 )
 from proxy.core.outcome import Outcome, Verdict
+from proxy.core.threshold import percent_text, threshold_atoms
 from proxy.core.windows import iso, window_at
 from proxy.state import keys as k
 from proxy.state import resp
@@ -63,17 +64,6 @@ _ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
 _CALL_SIZE: Final = 15  # of the array that settle.lua is given
 _RESULTS: Final = {Verdict.EXCLUDED: 0, Verdict.SUCCESS: 1, Verdict.FAILURE: 2}
 _VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
-
-
-def percent_text(basis_points: int) -> str:
-    """7000 -> "70", 7250 -> "72.5"."""
-    whole, part = divmod(basis_points, 100)
-    return f"{whole}.{part:02d}".rstrip("0") if part else str(whole)
-
-
-def threshold_atoms(limit_atoms: int, basis_points: int) -> int:
-    """The first amount that has reached the threshold: rounded up, so never early."""
-    return -(-limit_atoms * basis_points // 10_000)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ import pytest
 
 from proxy.cli.help import cells
 from proxy.cli.init import template
-from proxy.cli.levels import Level, moment, number
+from proxy.cli.levels import Level
 from proxy.cli.startpage import paste_lines, render
+from proxy.core.figures import moment, number
 from proxy.core.model import RuleSet
 from proxy.rules_file import load_text
 from proxy.started import Facts
@@ -29,6 +30,7 @@ def budget(**changed: Any) -> dict[str, Any]:
         "period": "2026-11",
         "currency": "KRW",
         "limit": "15000",
+        "increase": "0",
         "spent": "14250.5",
         "reserved": "12.5",
         "state": "restricted",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.core.alert_model import Alert, Kind, Severity
 from proxy.core.cache import Kept, Lifetime
 from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.model import Admitted, Reason
@@ -23,8 +24,10 @@ from proxy.state.gate import Gate, wall_ms
 from proxy.state.hosts import TUNNEL, Hosts
 from proxy.state.keys import PATTERNS, Keys
 from proxy.state.leader import Election
+from proxy.state.outbox import Outbox
 from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.store import Store
+from proxy.state.watching import PaceSample, Watching
 from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
 from tests.state.conftest import Server
 
@@ -60,9 +63,9 @@ EXPECTED = {
     ],
     "HGETALL 'KEY:reservations": ["150000000||-1|||{", '"caller":"web"', '"path":"/v1/chat/completions"'],
     "ZCARD": ["1"],
-    "ZRANGE": ["0000000000000000000000000abc"],
+    "ZRANGE 'KEY:leases": ["0000000000000000000000000abc"],
     "XREVRANGE KEY:ledger": ["batch", "settled", "1300.5", "unconfirmed", "100"],
-    "XLEN": ["3"],
+    "XLEN KEY:ledger": ["3"],
     "XREVRANGE 'KEY:thresholds": ["monthly", "70", "1400.5 KRW", "2000 KRW"],
     "HGET KEY:quota": ["1000"],
     "unconfirmed:*": ["spendgate:{main}:unconfirmed:00000000000000000000000dead"],
@@ -77,6 +80,18 @@ EXPECTED = {
     "HGET 'KEY:cache:sizes": ["15"],
     "XREVRANGE 'KEY:audit": ["noted", "anna", "first of all"],
     "HGETALL 'KEY:audit:head": ["count", "1", "hash"],
+    "HMGET 'KEY:status:monthly' spent": ["1400.5", "1099.5", "ok", "50.25"],
+    "HGET 'KEY:status:monthly' document": ['"daily_average": "50.25"'],
+    "XREVRANGE 'KEY:status:monthly:hours": ["2026-11-26T21+0900", '"spent": "1400.5"'],
+    "XREVRANGE 'KEY:alerts": ["a1b2c3d4e5"],
+    "HGETALL 'KEY:alerts:open": ["open|breaker:openai", "a1b2c3d4e5", "at|thresholds", "7-0"],
+    "HGETALL 'KEY:alert:a1b2": ["breaker", "warning", '"api": "openai"', "delivery|gone|raised", '"state": "dead"'],
+    "XLEN 'KEY:outbox": ["1"],
+    "ZRANGE 'KEY:outbox:later": ["asleep"],
+    "XREVRANGE 'KEY:outbox:dead": ["gone", "HTTP 500"],
+    "ZREVRANGE 'KEY:alerts:told": ["threshold:monthly:70"],
+    "HGETALL KEY:hours": ["21|api|openai", "1400500000", "21|seen"],
+    "XREVRANGE 'KEY:pace": ["monthly", "1400500000"],
     "TTL": ["3"],
     "DEL": ["1"],
     "UNLINK": ["1"],
@@ -126,6 +141,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         told |= {"reaches_limit": None, "past_error_percent": 4.2}
         await forecasts.keep(client, keys, [told], wall_ms(), SEOUL, "2026-11-26")
         await forecasts.set_aside(client, keys, "batch:openai", forecasts.FOR_GOOD, "anna")
+        await _told(client, keys)
     answers = Answers(store, keys)
     kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
     about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")
@@ -133,11 +149,33 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     assert await answers.join("0def", "a call", None) == "a call"
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
     await store.call("HSET", keys.session("0abc"), "token", "0def")
+    await store.call("SET", keys.login("127.0.0.1"), 1)
     await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
     (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")
     await store.call("HSET", month, "increase", won(500), "increase_text", "500 KRW")
     yield server
     await store.close()
+
+
+async def _told(client: Client, keys: Keys) -> None:
+    """An open alert that waits for one channel, was given up for another, and is to be made for a third."""
+    outbox, now, facts = Outbox(client, keys), wall_ms(), {"api": "openai", "until": ""}
+    open_ = Alert(Kind.BREAKER, Severity.WARNING, "breaker:openai", None, facts)
+    due = [("gone", now), ("asleep", now + 3_600_000), ("hook", now)]
+    assert await outbox.raise_alert(
+        open_, "a1b2c3d4e5", due, now, SEOUL, resolvable=True, position=("thresholds", "7-0")
+    )
+    once = Alert(Kind.THRESHOLD, Severity.WARNING, "threshold:monthly:70", "monthly", {})
+    assert await outbox.raise_alert(once, "f1", [], now, SEOUL, resolvable=False)
+    first, _ = await outbox.take("one")
+    assert await outbox.note(first, "dead", now, SEOUL, error="HTTP 500")
+    watching = Watching(client, keys)
+    status = {"spent": "1400.5", "left": "1099.5", "state": "ok", "daily_average": "50.25"}
+    await watching.publish("monthly", status, now)
+    assert await watching.snapshot("monthly", status, "2026-11-26T21+0900")
+    await watching.write_hour(local_day(now, SEOUL), 21, {"api|openai": won("1400.5")})
+    spent = {"monthly": (local_month(now, SEOUL), won("1400.5"))}
+    await watching.sample(PaceSample(now, local_day(now, SEOUL), spent, {"api|openai": won("1400.5")}))
 
 
 async def test_every_line_of_the_page_answers_what_it_promises(filled: Server, tmp_path: Path) -> None:
