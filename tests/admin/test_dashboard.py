@@ -26,7 +26,7 @@ RULES = """version: 1
 currency: KRW
 timezone: Asia/Seoul
 budgets:
-  - {{name: monthly, limit: 1000, period: month}}
+  - {{name: monthly, limit: 1500, period: month}}
   - {{name: chat-daily, limit: 900, period: day, applies_to: {{api: chat}}}}
 apis:
   - name: chat
@@ -44,7 +44,7 @@ admin:
     - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
     - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
 """
-PAGES = ("/", "/usage", "/rules")
+PAGES = ("/", "/forecast", "/usage", "/rules", "/emergency")
 
 
 class _Upstream(http.server.BaseHTTPRequestHandler):
@@ -149,7 +149,7 @@ def test_every_page_is_whole_and_accessible_in_both_languages(
     with visit(browser, proxy, locale=locale) as page:
         page.goto(proxy.admin_url + path)
         assert page.get_attribute("html", "lang") == language
-        assert page.locator("nav [aria-current=page]").count() == 1
+        assert page.locator("header [aria-current=page]").count() == 1
         assert violations(page) == []
 
 
@@ -178,9 +178,97 @@ def test_first_screen_says_what_is_gone_and_what_is_left(browser: Browser, proxy
         page.goto(proxy.admin_url)
         level = proxy.budget()
         hero = page.locator(".hero").inner_text()
-        assert "1,000원" in hero
-        left = 1000 - float(level["spent"])
+        assert "1,500원" in hero
+        left = 1500 - float(level["spent"])
         assert f"{left:,.0f}원" in hero
+
+
+def search(proxy: RunningProxy) -> tuple[int, str | None]:
+    """One map search: its status, and the reason if it was refused."""
+    answer = httpx.get(f"{proxy.url}/map/v2/x", trust_env=False)
+    return answer.status_code, answer.json().get("reason")
+
+
+def act(page: Page, name: str, **fields: str) -> None:
+    """Fill in one form of the emergency desk and send it; it says that it was done."""
+    form = page.locator(f"form[action='/do/emergency/{name}']")
+    for field, value in fields.items():
+        place = form.locator(f"[name={field}]")
+        if place.evaluate("one => one.tagName") == "SELECT":
+            place.select_option(value)
+        else:
+            place.fill(value)
+    form.locator("button").click()
+    expect(page.locator(".notice.done")).to_be_visible()
+
+
+def undo_all(page: Page) -> None:
+    while page.locator("form[action='/do/emergency/undo']").count():
+        form = page.locator("form[action='/do/emergency/undo']").first
+        form.locator("[name=reason]").fill("over")
+        form.locator("button").click()
+        expect(page.locator(".notice.done")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "passes"),
+    [
+        ("block", {"target": "api:map", "until": "1h"}, (503, "service_stopped")),
+        ("stop", {"until": ""}, (503, "service_stopped")),
+    ],
+)
+def test_what_the_desk_does_holds_at_the_next_call_and_can_be_undone(
+    browser: Browser, proxy: RunningProxy, name: str, fields: dict[str, str], passes: tuple[int, str]
+) -> None:
+    with visit(browser, proxy) as page:
+        page.goto(f"{proxy.admin_url}/emergency")
+        assert search(proxy) == (200, None)
+        act(page, name, reason="a test", **fields)
+        assert search(proxy) == passes
+        expect(page.locator("table")).to_contain_text("a test")
+        undo_all(page)
+        assert search(proxy) == (200, None)
+
+
+def test_a_budget_that_is_used_up_opens_by_increase_and_by_bypass(browser: Browser, proxy: RunningProxy) -> None:
+    while spend(proxy).status_code == 200:
+        pass
+    with visit(browser, proxy) as page:
+        page.goto(f"{proxy.admin_url}/emergency")
+        act(page, "bypass", until="1h", reason="a launch")
+        assert spend(proxy).status_code == 200
+        undo_all(page)
+        assert spend(proxy).status_code in (402, 503)
+        act(page, "increase", budget="monthly", amount="500", reason="a launch")
+        act(page, "increase", budget="chat-daily", amount="500", reason="a launch")
+        assert spend(proxy).status_code == 200
+
+
+def test_a_viewer_sees_no_buttons_and_cannot_act_by_hand(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy, role="VIEWER") as page:
+        page.goto(f"{proxy.admin_url}/emergency")
+        assert page.locator("main form").count() == 0
+        csrf = page.locator("form[action='/logout'] [name=csrf]").get_attribute("value")
+        cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+        form = {"csrf": csrf, "reason": "by hand", "until": "1h"}
+        with httpx.Client(trust_env=False, cookies=cookies) as client:
+            answer = client.post(f"{proxy.admin_url}/do/emergency/bypass", data=form)
+            assert answer.status_code == 303
+            assert client.post(f"{proxy.admin_url}/do/emergency/bypass", data={**form, "csrf": "x"}).status_code == 303
+        page.reload()
+        expect(page.locator(".rows .state")).to_have_count(0)
+
+
+def test_a_form_of_another_site_does_nothing(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy) as page:
+        cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+        csrf = page.locator("form[action='/logout'] [name=csrf]").get_attribute("value")
+    form = {"csrf": csrf, "reason": "x", "until": "1h"}
+    with httpx.Client(trust_env=False, cookies=cookies) as client:
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            answer = client.post(f"{proxy.admin_url}/do/emergency/stop", data=form, headers=headers)
+            assert answer.status_code == 403
+    assert httpx.get(f"{proxy.url}/chat/v1/models", trust_env=False).status_code == 200
 
 
 def test_nobody_sees_a_page_without_a_token(browser: Browser, proxy: RunningProxy) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.admin.dashboard import overview
+from proxy.admin.dashboard import emergency, overview
 from proxy.admin.dashboard.app import Seen
+from proxy.admin.dashboard.look import ms_of
 from proxy.state.ledger import Ledger
 
 _LAST = 7
@@ -18,9 +19,25 @@ async def page(seen: Seen) -> dict[str, Any]:
     assert rules is not None  # noqa: S101 - app.py shows another page without rules
     ledger = Ledger(desk.client, desk.keys)
     month = await seen.ask.get("/usage")
+    standing = (await seen.ask.get("/emergency"))["switches"]
+    routes = seen.ask.routes
+    kept = (await seen.ask.get("/forecast"))["forecasts"] if ("GET", "/forecast") in routes else []
     facts = overview.Overview(
         budgets=rules.budgets,
         levels=await ledger.levels(rules.budgets, look.now_ms),
+        projections={
+            one["name"]: overview.Projection(one["month_end"], *one["interval80"])
+            for one in kept
+            if one["kind"] == "budget"
+        },
+        restrictions=[
+            overview.Restriction(
+                emergency.kind_of(one["field"]),
+                emergency.what(look, one["field"]),
+                ms_of(one["until"]) if one["until"] else None,
+            )
+            for one in standing
+        ],
         saved_cache=month["saved"],
         today=await ledger.today(look.timezone, look.now_ms),
         in_flight=len(await ledger.in_flight()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from proxy.admin.dashboard import words
@@ -60,6 +61,11 @@ class Look:
         if until_ms is None or until_ms >= 2**53 - 1:
             return self.t("dash.until_undone")
         return self.t("dash.until", time=self.moment(until_ms))
+
+
+def ms_of(iso: str) -> int:
+    """Unix milliseconds of an ISO 8601 instant."""
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 def language_of(asked: str | None, kept: str | None, header: str) -> str:

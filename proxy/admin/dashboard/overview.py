@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from proxy.admin.dashboard import charts
-from proxy.admin.dashboard.look import Look
+from proxy.admin.dashboard.look import Look, ms_of
 from proxy.core import money
 from proxy.core.model import Budget
 
@@ -100,7 +99,7 @@ def context(look: Look, facts: Overview) -> dict[str, Any]:
         "last": [
             {
                 "id": entry["id"],
-                "at": look.clock(_ms(entry["at"])),
+                "at": look.clock(ms_of(entry["at"])),
                 "api": entry["api"],
                 "what": entry["model"] or f"{entry['method']} {entry['path']}",
                 "cost": look.money(entry["cost"], entry["currency"]),
@@ -131,14 +130,10 @@ def _left(level: Mapping[str, Any]) -> Decimal:
     return Decimal(level["limit"]) - Decimal(level["spent"]) - Decimal(level["reserved"])
 
 
-def _ms(iso: str) -> int:
-    return round(datetime.fromisoformat(iso).timestamp() * 1000)
-
-
 def _main(look: Look, facts: Overview, index: int) -> dict[str, Any]:
     budget, level = facts.budgets[index], facts.levels[index]
     marks, (spent, held) = marks_of(budget), _shares(level)
-    resets_ms = _ms(level["resets_at"])
+    resets_ms = ms_of(level["resets_at"])
     projection = facts.projections.get(budget.name)
     increase = Decimal(level.get("increase") or 0)
     return {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import gather, rules, usage
+from proxy.admin.dashboard import emergency, forecast, gather, rules, usage
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
     Page("overview", "/", "overview.html", gather.page, live="overview_live.html"),
+    Page("forecast", "/forecast", "forecast.html", forecast.page, live="forecast_live.html"),
     Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
     Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
     Page("rules", "/rules", "rules.html", rules.page),
+    Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
 )
 
-ACTIONS: tuple[Action, ...] = ()
+ACTIONS: tuple[Action, ...] = emergency.ACTIONS

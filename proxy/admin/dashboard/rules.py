@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from proxy.admin.dashboard.app import Seen
+from proxy.admin.dashboard.look import ms_of
 from proxy.admin.problems import Problem
 
 
@@ -22,7 +22,7 @@ async def page(seen: Seen) -> dict[str, Any]:
             problem = {"kind": "error", "text": error.sentence(look.language)}
     loaded = ""
     if file["loaded_at"]:
-        at_ms = round(datetime.fromisoformat(file["loaded_at"]).timestamp() * 1000)
+        at_ms = ms_of(file["loaded_at"])
         loaded = look.t("dash.rules_loaded", file=file["file"], time=look.moment(at_ms), digest=file["digest"])
     return {
         "title": look.t("dash.tab.rules"),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proxy.admin.dashboard import charts
 from proxy.admin.dashboard.app import Seen
-from proxy.admin.dashboard.look import Look
+from proxy.admin.dashboard.look import Look, ms_of
 from proxy.core.model import State
 from proxy.core.windows import local_day
 
@@ -206,5 +206,5 @@ def _entry(look: Look, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(look: Look, iso: str) -> str:
-    at_ms = round(datetime.fromisoformat(iso).timestamp() * 1000)
+    at_ms = ms_of(iso)
     return look.moment(at_ms) if at_ms < look.now_ms - 86_400_000 else look.clock(at_ms)
