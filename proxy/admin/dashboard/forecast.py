@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.admin.dashboard.app import Seen
 from proxy.admin.dashboard.look import Look, ms_of
+from proxy.admin.dashboard.overview import main_budget
 from proxy.core.windows import local_day
 
 Row = Mapping[str, Any]
@@ -17,14 +18,17 @@ Row = Mapping[str, Any]
 async def page(seen: Seen) -> dict[str, Any]:
     """Values of forecast.html."""
     look, ask = seen.look, seen.ask
-    kept = (await ask.get("/forecast"))["forecasts"] if ("GET", "/forecast") in ask.routes else []
+    kept = (await ask.get("/forecast"))["forecasts"]
     budgets = (await ask.get("/budgets"))["budgets"] if ("GET", "/budgets") in ask.routes else []
     today = date.fromisoformat(local_day(look.now_ms, look.timezone))
     first = today.replace(day=1)
     before = (first - timedelta(days=1)).replace(day=1)
     days = (await ask.get("/usage", {"from": before.isoformat(), "to": today.isoformat()}))["days"]
     costs = {date.fromisoformat(row["date"]): Decimal(row["cost"]) for row in days}
-    main = next((one for one in kept if one["kind"] == "budget" and _is_month(one, first)), None)
+    rules = ask.desk.rules()
+    chosen = main_budget(rules.budgets) if rules is not None else None
+    name = rules.budgets[chosen].name if rules is not None and chosen is not None else None
+    main = next((one for one in kept if (one["kind"], one["name"]) == ("budget", name) and _is_month(one, first)), None)
     values: dict[str, Any] = {"title": look.t("dash.tab.forecast"), "main": None, "cumulative": None, "daily": None}
     if main is not None:
         values["main"] = _summary(look, main)

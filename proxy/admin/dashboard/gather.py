@@ -20,8 +20,7 @@ async def page(seen: Seen) -> dict[str, Any]:
     ledger = Ledger(desk.client, desk.keys)
     month = await seen.ask.get("/usage")
     standing = (await seen.ask.get("/emergency"))["switches"]
-    routes = seen.ask.routes
-    kept = (await seen.ask.get("/forecast"))["forecasts"] if ("GET", "/forecast") in routes else []
+    kept = (await seen.ask.get("/forecast"))["forecasts"]
     facts = overview.Overview(
         budgets=rules.budgets,
         levels=await ledger.levels(rules.budgets, look.now_ms),
