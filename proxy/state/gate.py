@@ -37,6 +37,7 @@ from proxy.state.learned import LearnedCosts
 from proxy.state.plan import Plan
 from proxy.state.resp import Packed
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
+from proxy.state.waiting import Waiting
 
 log = structlog.get_logger()
 
@@ -175,6 +176,7 @@ class Gate:
         self._denials: Counter[tuple[str, str, str]] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.learned_costs = LearnedCosts(store, keys, self._spawn)
+        self.waiting = Waiting(self._ask, self.void)
         self._written = asyncio.Event()
         self._connected_s: float | None = None
         store.on_connected.append(self._on_connected)
@@ -188,9 +190,14 @@ class Gate:
 
         A denial is a value. Without the store the answer is Denied(STORE_UNAVAILABLE), at once or within a second;
         whatever an unanswered question may have reserved is released as soon as the store is back. A free call holds
-        nothing and passes at every level; only what stops its API, rule or caller stops it.
+        nothing and passes at every level; only what stops its API, rule or caller stops it. A call above a rate limit
+        waits for room where rules.yaml lets it.
         Raises KeyError when the estimate does not name an amount in a budget's currency.
         """
+        return await (self.waiting.admit(ask) if ask.guards.limited else self._ask(ask))
+
+    async def _ask(self, ask: Ask) -> Admitted | Denied:
+        """Ask the script once."""
         if not self.store.connected:
             return store_denial(self.store.reason)
         self.timezone = ask.timezone
@@ -263,6 +270,8 @@ class Gate:
         now_ms = self.now_ms()
         parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
         reply = await self._state(_Statement(self, ask.id, "settle", parts, plan))
+        if ask.guards.limited:
+            self.waiting.ended(ask)
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:

@@ -15,6 +15,7 @@ from proxy.state.reading import Reader
 from proxy.state.store import Store
 from tests.state.calls import ask, bill, monthly, won
 from tests.state.conftest import Server
+from tests.state.racer import ROOM
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS_EACH, PRICE, WINNERS = 250, 100, 137
@@ -99,3 +100,33 @@ async def test_two_proxies_reclaim_one_abandoned_call_once(server: Server, keys:
     assert await stores[0].call("XLEN", ledger) == 50
     for one in stores:
         await one.close()
+
+
+async def test_of_100_racers_over_4_connections_from_2_processes_exactly_5_pass(
+    server: Server, store: Store, keys: Keys
+) -> None:
+    command = [sys.executable, "-m", "tests.state.racer", server.url, "50"]
+    racers = [
+        await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        for _ in range(2)
+    ]
+
+    async def told(racer: asyncio.subprocess.Process) -> bytes:
+        assert racer.stdout is not None
+        return await racer.stdout.readline()
+
+    async def go(racer: asyncio.subprocess.Process) -> None:
+        assert racer.stdin is not None
+        racer.stdin.write(b"\n")
+        await racer.stdin.drain()
+
+    assert [await told(racer) for racer in racers] == [b"ready\n"] * 2
+    await asyncio.gather(*map(go, racers))
+    assert sum([int(await told(racer)) for racer in racers]) == ROOM
+    used, tokens = await store.call("HMGET", keys.limits("api:openai"), "requests/minute", "tokens/minute")
+    assert (int(used), int(tokens)) == (ROOM, ROOM * 64)  # the refused took nothing of any limit
+    assert int(await store.call("HGET", keys.limits("caller:batch"), "concurrent")) == ROOM
+    assert await store.call("HLEN", keys.reservations) == ROOM
+    for racer in racers:
+        await go(racer)
+        assert await racer.wait() == 0
