@@ -34,6 +34,7 @@ COMMANDS = (
     "ca",
     "discover",
     "init",
+    "breaker",
     "doctor",
     "demo",
     "completion",

@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from proxy.cli import pressed
 from proxy.cli.place import Place
 from proxy.core import money
 from proxy.core.model import Period, PeriodUnit, RuleSet
@@ -86,6 +87,7 @@ async def _read(document: dict[str, Any], reader: Reader, keys: Any, rules: Rule
     if today not in seen:  # the last half day of the walk fell short of it
         _add_day(apis, notes, await ledger.today(rules.timezone, now_ms), rules.currency, is_today=True)
     document["apis"] = list(apis.values())
+    await pressed.add(document, reader, keys, rules, now_ms)
     document["notes"] = [
         {"note": note, "api": api, "count": count, "period": month.label}
         for (note, api), count in sorted(notes.items())

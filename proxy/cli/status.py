@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli import pressed
 from proxy.cli.frame import Frame
 from proxy.cli.help import Command, option
 from proxy.cli.place import opened, unreachable
@@ -114,6 +115,9 @@ def page(frame: Frame, document: dict[str, Any]) -> RenderableType:
     parts.append(table(levels, frame.lang, blocks=frame.blocks()) if levels else _grey(frame.say("start.no_budgets")))
     if document["apis"]:
         parts += [Text(), _title(frame, "status.apis"), _apis(frame, document["apis"])]
+    guards = pressed.table(frame, document)
+    if guards is not None:
+        parts += [Text(), _title(frame, "status.guards"), guards]
     parts += [Text(), _title(frame, "status.running"), _running(frame, document)]
     attention = _attention(frame, document)
     if attention:
