@@ -52,6 +52,7 @@ OURS = (
     "docs/alerts.md",
     "docs/interfaces.md",
     "docs/forecast.md",
+    "docs/limits.md",
 )
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -1,21 +1,28 @@
 """Circuit breakers as people see them and set them by hand. What opens and closes them otherwise is settle.lua's.
 
-Reads through `reading.Reader`, writes through a `Store`, one script each.
+Reads through `reading.Reader`; writes at the `Desk` of the switches, each time with an entry in the audit trail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.core.guards import BREAKER_BUCKETS, Breaker
-from proxy.state import resp
-from proxy.state.keys import Keys
+from proxy.core.model import RuleSet
+from proxy.state import audit
+from proxy.state.audit import Change, Entry, GuardFailed, Refused
+from proxy.state.keys import LIMITS_KEPT_S, SWITCHES_KEPT_S, Keys
 from proxy.state.reading import Reader
-from proxy.state.store import Store
+from proxy.state.switches import Desk
 
 UNTIL_CLOSED_MS: Final = 2**53 - 1
+_OF_OPENINGS: Final = ("openings", "until", "probing", "passed", "why", "by")
+_OF_WINDOW: Final = (
+    *("at", "calls", "failures", "slow", "consecutive"),
+    *(f"bucket|{slot}" for slot in range(BREAKER_BUCKETS + 1)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +77,35 @@ def _circuit(breaker: Breaker, fields: dict[str, str], now_ms: int) -> Circuit:
     )
 
 
-async def by_hand(
-    store: Store, keys: Keys, name: str, what: str, by: str, *, until_ms: int = UNTIL_CLOSED_MS, given_now: int = 0
-) -> str:
-    """Set a breaker: what is "open", "close" or "reset". Returns its state before. Raises StoreUnavailable.
+async def by_hand(desk: Desk, name: str, what: str, reason: str, until_ms: int | None = None) -> Entry:
+    """Set a breaker: "open" (no call passes), "close" (all do; the window begins anew), "reset" (forget everything).
 
-    by: who and why, kept beside the state. given_now: a test's clock; 0 = Redis's.
+    until_ms: when an opened one lets a probe through; None = not before it is closed. The generation grows, so that
+    results of calls under way say nothing of what comes. One entry in the audit trail. Raises Refused, StoreUnavailable.
     """
-    asked = resp.words(1, keys.breaker(name), what, given_now, until_ms, by)
-    state: bytes = await store.script("breaker", asked)
-    return state.decode()
+    known = [one.name for one in all_of(desk.rules)]
+    if name not in known:
+        raise Refused("no_target", target=name[:80], known=", ".join(known) or "-")
+    key = desk.keys.breaker(name)
+    state, generation = await desk.client.ask("HMGET", key, "state", "generation")
+    entry = desk.draft(f"breaker_{what}", f"breaker:{name}", reason, before=state or "closed")
+    after = {"state": "open" if what == "open" else "closed", "changed": str(desk.now_ms)}
+    if what != "reset":
+        after["by"] = f"{desk.who.name}: {entry.reason}"
+    if what == "open":
+        after |= {"why": "by hand", "until": str(until_ms or UNTIL_CLOSED_MS), "passed": "0", "probing": ""}
+    gone = [one for one in (*_OF_OPENINGS, *_OF_WINDOW) if one not in after]
+    keep_ms = (SWITCHES_KEPT_S if what == "open" else LIMITS_KEPT_S) * 1000
+    first = Change(key, "generation", "set", str(int(generation or 0) + 1), keep_ms, guard=generation or "")
+    changes = [first, *(Change(key, field, "set", value, keep_ms) for field, value in after.items())]
+    changes += [Change(key, field, "del", "", keep_ms) for field in gone]
+    try:
+        return await audit.record(desk.client, desk.keys, replace(entry, after=after["state"]), changes, desk.fence)
+    except GuardFailed:
+        raise Refused("busy") from None
+
+
+def all_of(rules: RuleSet) -> list[Breaker]:
+    """Those of APIs and of rules, in the order of the file."""
+    owners = [one for api in rules.apis for one in (api.breaker, *(rule.breaker for rule in api.rules))]
+    return [one for one in owners if one is not None]

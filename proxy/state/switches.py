@@ -63,7 +63,8 @@ async def active(client: Client, keys: Keys, now_ms: int) -> list[Switched]:
     found = []
     for field, value in sorted(fields.items()):
         until, _, entry = value.partition(" ")
-        if until.isdigit() and int(until) > now_ms:
+        # A pause is nobody's doing: the API asked for it.
+        if until.isdigit() and int(until) > now_ms and not field.startswith("pause:"):
             ends = None if int(until) >= FOREVER else int(until)
             found.append(Switched(field, ends, int(entry) if entry.isdigit() else 0))
     return found

@@ -128,7 +128,7 @@ def test_a_circuit_is_opened_and_closed_by_hand(pair: Pair, backend: Backend, cl
         command = [sys.executable, "-m", "proxy", "breaker", *words, "--rules", str(pair[0].rules)]
         return subprocess.run([*command, *pair[0].store_flags], capture_output=True, text=True, check=False)
 
-    assert breaker("open", "weak").returncode == 2  # a reason is needed
+    assert breaker("open", "weak").returncode == 1  # a reason is needed
     opened = breaker("open", "weak", "--reason", "maintenance")
     assert opened.returncode == 0, opened.stderr
     refused = client.get(f"{pair[1].url}/weak/x")
@@ -139,7 +139,7 @@ def test_a_circuit_is_opened_and_closed_by_hand(pair: Pair, backend: Backend, cl
     assert "open (no traffic)" in listed
     assert breaker("close", "weak", "--reason", "done").returncode == 0
     assert client.get(f"{pair[1].url}/weak/x").status_code == 200
-    assert breaker("open", "nobody", "--reason", "x").returncode == 2
+    assert breaker("open", "nobody", "--reason", "x").returncode == 1
 
 
 def test_calls_wait_for_room_where_they_may(pair: Pair, backend: Backend, client: httpx.Client) -> None:

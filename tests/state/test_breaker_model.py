@@ -10,14 +10,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from proxy import rules_file
 from proxy.core.guards import BREAKER_BUCKETS, Breaker, Guards
 from proxy.core.model import Admitted, Denied, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.state import breakers
+from proxy.state.audit import Who
+from proxy.state.client import Client
 from proxy.state.gate import Gate
 from proxy.state.keys import Keys
-from proxy.state.reading import Reader
 from proxy.state.store import Store
+from proxy.state.switches import Desk
 from tests.state.calls import Clock, ask, at, bill
 from tests.state.conftest import Server
 
@@ -25,6 +28,16 @@ LEASE_S = 30
 API = Breaker("openai", 60_000, 4, 5000, None, 3000, 7500, 30_000, 100_000, 2)
 RULE = Breaker("openai/chat", 20_000, 100, None, 3, None, None, 5_000, 600_000, 1)
 GUARDS = Guards((), (API, RULE))
+LOADED = rules_file.load_text("""
+version: 1
+apis:
+  - name: openai
+    upstream: http://127.0.0.1:9
+    breaker: {consecutive: 1, window: 1s, open_for: 1s}
+    prices: [{name: chat, free: true, breaker: {consecutive: 1, window: 1s, open_for: 1s}}]
+""")
+assert LOADED.rules is not None
+RULES = LOADED.rules
 
 
 @dataclass
@@ -128,7 +141,7 @@ class Calls(RuleBasedStateMachine):
         self.gate = Gate(
             self.store, self.keys, clock=self.clock, pinned=True, lease_s=LEASE_S, chance=lambda: self.chance
         )
-        self.reader = Reader(self.server.url)
+        self.reader = Client(self.server.url)
 
     def teardown(self) -> None:
         async def close() -> None:
@@ -208,8 +221,9 @@ class Calls(RuleBasedStateMachine):
         circuit, now = self.circuits[which], self.clock()
         until_ms = now + 5000 if known_end else breakers.UNTIL_CLOSED_MS
         name = circuit.breaker.name
-        done = breakers.by_hand(self.store, self.keys, name, what, "ops: test", until_ms=until_ms, given_now=now)
-        assert self.runner.run(done) == circuit.state
+        desk = Desk(self.reader, self.keys, RULES, Who("ops", "cli"), now)
+        entry = self.runner.run(breakers.by_hand(desk, name, what, "a test", until_ms if known_end else None))
+        assert (entry.action, entry.before) == (f"breaker_{what}", circuit.state)
         circuit.closed()
         if what == "open":
             circuit.state, circuit.until_ms = "open", until_ms

@@ -31,39 +31,25 @@ spendgate breaker list
 spendgate breaker open openai --reason "정오까지 점검"
 spendgate breaker close openai --reason "다시 작동함\"""",
     },
-    "cli.opt.reason": {
-        "en": "Why; kept beside the circuit's state (required to open, close or reset).",
-        "ko": "사유. 회로의 상태와 함께 저장됩니다 (open, close, reset에 필요).",
-    },
     "cli.breaker.none": {
         "en": "No API and no rule has a circuit breaker. Add “breaker” to one in rules.yaml.",
         "ko": "회로 차단기가 있는 API나 규칙이 없습니다. rules.yaml에 ‘breaker’를 추가하세요.",
     },
-    "cli.breaker.unknown": {
-        "en": "there is no circuit breaker “{name}”.",
-        "ko": "‘{name}’이라는 회로 차단기가 없습니다.",
-    },
-    "cli.breaker.unknown_hint": {"en": "There are: {known}.", "ko": "사용할 수 있는 이름: {known}."},
-    "cli.breaker.no_reason": {"en": "a reason is needed.", "ko": "사유가 필요합니다."},
-    "cli.breaker.no_reason_hint": {
-        "en": 'Say why: spendgate breaker {action} {name} --reason "..."',
-        "ko": '사유를 쓰세요: spendgate breaker {action} {name} --reason "..."',
-    },
-    "cli.breaker.no_store": {
-        "en": "there is no store in {place} yet.",
-        "ko": "{place}에 아직 저장소가 없습니다.",
+    "cli.breaker.no_name": {
+        "en": "which circuit? Name an API or a rule: spendgate breaker {action} NAME --reason TEXT",
+        "ko": "어느 회로입니까? API나 규칙의 이름을 쓰세요: spendgate breaker {action} NAME --reason TEXT",
     },
     "cli.breaker.done.open": {
-        "en": "The circuit of {name} is open: no call passes until it is closed (it was {before}).",
-        "ko": "{name}의 회로를 열었습니다. 닫을 때까지 호출하지 않습니다 (이전: {before}).",
+        "en": "The circuit of {name} is open: no call passes until it is closed (it was {before}; audit entry {number}).",
+        "ko": "{name}의 회로를 열었습니다. 닫을 때까지 호출하지 않습니다 (이전: {before}, 감사 기록 {number}).",
     },
     "cli.breaker.done.close": {
-        "en": "The circuit of {name} is closed: calls pass (it was {before}).",
-        "ko": "{name}의 회로를 닫았습니다. 호출이 통과합니다 (이전: {before}).",
+        "en": "The circuit of {name} is closed: calls pass (it was {before}; audit entry {number}).",
+        "ko": "{name}의 회로를 닫았습니다. 호출이 통과합니다 (이전: {before}, 감사 기록 {number}).",
     },
     "cli.breaker.done.reset": {
-        "en": "The circuit of {name} is as if it had never been used (it was {before}).",
-        "ko": "{name}의 회로를 처음 상태로 되돌렸습니다 (이전: {before}).",
+        "en": "The circuit of {name} is as if it had never been used (it was {before}; audit entry {number}).",
+        "ko": "{name}의 회로를 처음 상태로 되돌렸습니다 (이전: {before}, 감사 기록 {number}).",
     },
     "cli.breaker.closed": {"en": "closed (traffic flows)", "ko": "닫힘(호출 통과)"},
     "cli.breaker.open": {"en": "open (no traffic)", "ko": "열림(호출 중지)"},
