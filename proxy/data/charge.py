@@ -91,7 +91,7 @@ class Charge:
 
     @property
     def seconds(self) -> Decimal:
-        """How long the attempt under way has been running, to the millisecond; 0 where its price does not look at the time."""
+        """How long the attempt under way has been running, to the millisecond; 0 where its price needs no time."""
         prices = self.call.rule.price
         if prices.per_second is None and prices.per_minute is None and not prices.per_unit:
             return _NO_TIME

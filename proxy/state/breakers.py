@@ -81,7 +81,9 @@ async def by_hand(desk: Desk, name: str, what: str, reason: str, until_ms: int |
     """Set a breaker: "open" (no call passes), "close" (all do; the window begins anew), "reset" (forget everything).
 
     until_ms: when an opened one lets a probe through; None = not before it is closed. The generation grows, so that
-    results of calls under way say nothing of what comes. One entry in the audit trail. Raises Refused, StoreUnavailable.
+    results of calls under way say nothing of what comes. One entry in the audit trail.
+
+    Raises Refused, StoreUnavailable.
     """
     known = [one.name for one in all_of(desk.rules)]
     if name not in known:
