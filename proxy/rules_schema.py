@@ -17,6 +17,7 @@ from proxy.rules_schema_admin import AdminSpec
 from proxy.rules_schema_alerts import AlertChannel
 from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache, Retry
+from proxy.rules_schema_services import ServiceSpec
 from proxy.rules_terms import (
     Clock,
     Day,
@@ -387,7 +388,7 @@ class RulesFile(Model):
     callers: list[Caller] = key("Programs with virtual keys.")
     apis: list[Api] = key("The paid APIs.")
     admin: AdminSpec = key("Who may use the admin port.")
-    services: Later = key("Not supported by this version.")
+    services: list[ServiceSpec] = key("What stops when the money is short, and how.")
     alerts: list[AlertChannel] = key("Who is told what happens to the money, where and when.")
     fixed_costs: Later = key("Not supported by this version.")
     optimize: Later = key("Not supported by this version.")

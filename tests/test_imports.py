@@ -18,8 +18,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "proxy"
 # What core may use of the standard library: things that turn values into values.
 PURE_STDLIB = {
     "__future__", "array", "base64", "binascii", "bisect", "calendar", "codecs", "collections", "contextlib", "copy",
-    "dataclasses", "datetime", "decimal", "difflib", "email", "enum", "fractions", "functools", "gzip", "hashlib",
-    "heapq", "hmac", "html", "http", "importlib", "inspect", "io", "ipaddress", "itertools", "json", "math", "numbers",
+    "dataclasses", "datetime", "decimal", "difflib", "email", "enum", "fractions", "functools", "graphlib", "gzip",
+    "hashlib", "heapq", "hmac", "html", "http", "importlib", "inspect", "io", "ipaddress", "itertools", "json",
+    "math", "numbers",
     "operator", "pkgutil", "re", "string", "struct", "sys", "textwrap", "types", "typing", "unicodedata", "urllib",
     "warnings", "zlib", "zoneinfo", "ast", "abc",
 }  # fmt: skip

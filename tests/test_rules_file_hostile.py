@@ -67,7 +67,7 @@ def test_it_is_refused_at_once(text: str, key: str) -> None:
     "text",
     [
         "version: 1\n" + "".join(f"k{i}: 1\n" for i in range(49_000)),
-        "version: 1\nservices: [" + "1," * 99_000 + "]",
+        "version: 1\noptimize: [" + "1," * 99_000 + "]",
         "version: 1\napis: [" + "{}," * 49_000 + "]",
         "version: 1\nfx: {" + ",".join(f"X{i}: -1" for i in range(40_000)) + "}",
         "version: 1\nversion: 1\n" * 20_000,

@@ -28,6 +28,7 @@ COMMANDS = (
     "emergency",
     "audit",
     "alerts",
+    "services",
     "check",
     "price",
     "schema",

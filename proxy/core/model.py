@@ -27,6 +27,7 @@ from proxy.core.alert_model import LOG_CHANNEL, Channel
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import USUALLY_CHARGED, Handling
 from proxy.core.handling_model import StatusSet as StatusSet
+from proxy.core.services_model import Service
 
 
 class Priority(StrEnum):
@@ -405,6 +406,7 @@ class RuleSet:
     source: str  # file name for messages
     digest: str  # sha256 of the text, first 12 hex digits
     admin: Admin = ADMIN_OF_NOBODY
+    services: tuple[Service, ...] = ()
     limit_currencies: tuple[str, ...] = ()  # of cost limits
     channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
 

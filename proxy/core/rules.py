@@ -43,8 +43,9 @@ from proxy.core.rules_checks import (
 )
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
 from proxy.core.rules_prices import RuleCompiler, first
+from proxy.core.rules_services import compile_services
 
-LATER = ("services", "fixed_costs", "optimize")
+LATER = ("fixed_costs", "optimize")
 DEFAULT_WARN_BP, DEFAULT_RESTRICT_BP, DEFAULT_STOP_BP = (7000, 8000, 9000), 9500, 10000
 # providers whose API answers in OpenAI's way, so that its SDK is the one that reads our refusals
 OPENAI_LIKE = frozenset(
@@ -153,6 +154,7 @@ class _Compiler:
             apis=apis,
             source=self.source,
             digest=digest,
+            services=compile_services(document, self.variable, tuple(b.name for b in self.budgets), self.problems),
             admin=compile_admin(document["admin"], self.variable, self.problems),
             limit_currencies=tuple(self.prices.guards.currencies),
             channels=channels,

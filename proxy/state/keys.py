@@ -24,6 +24,7 @@ PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
 FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
 RECOMMENDATIONS_KEPT_S = 400 * DAY_S  # after the last one that was dismissed or put off
+SERVICES_KEPT_S = 400 * DAY_S  # after the last change
 AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
 ALERTS_KEPT_S = 400 * DAY_S  # after the alert
 OUTBOX_KEPT_S = 40 * DAY_S  # after the last delivery that was put there
@@ -58,6 +59,7 @@ PATTERNS: dict[str, str] = {
     "cache:sizes:<rule>": "hash",
     "session:<digest>": "hash",
     "login:<address>": "string",
+    "services": "hash",
     "audit": "stream",
     "audit:head": "hash",
     "alerts": "stream",
@@ -91,6 +93,7 @@ class Keys:
         "pace",
         "prefix",
         "reservations",
+        "services",
         "switches",
         "thresholds",
     )
@@ -102,6 +105,7 @@ class Keys:
         self.switches = f"{self.prefix}switches"
         self.thresholds = f"{self.prefix}thresholds"
         self.leader = f"{self.prefix}leader"
+        self.services = f"{self.prefix}services"
         self.audit = f"{self.prefix}audit"
         self.audit_head = f"{self.prefix}audit:head"
         self.alerts = f"{self.prefix}alerts"

@@ -688,6 +688,35 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "‘{got}’와(과) ‘{other}’의 토큰이 같습니다.",
     },
     "rules.hint.give_other_token": {"en": "Give each its own.", "ko": "서로 다른 토큰을 주세요."},
+    # --- services ---
+    "rules.twice_service": {
+        "en": "The service “{got}” is declared twice.",
+        "ko": "서비스 ‘{got}’이(가) 두 번 선언되었습니다.",
+    },
+    "rules.unknown_service": {"en": "There is no service “{got}”.", "ko": "서비스 ‘{got}’이(가) 없습니다."},
+    "rules.unknown_budget": {"en": "There is no budget “{got}”.", "ko": "예산 ‘{got}’이(가) 없습니다."},
+    "rules.service_no_way": {
+        "en": "The service says no way to stop it.",
+        "ko": "서비스를 멈추는 방법이 없습니다.",
+    },
+    "rules.service_two_ways": {
+        "en": "The service says more than one way to stop it.",
+        "ko": "서비스를 멈추는 방법이 둘 이상입니다.",
+    },
+    "rules.hint.one_way": {"en": "Give exactly one of: {known}.", "ko": "다음 중 하나만 쓰세요: {known}."},
+    "rules.service_circle": {
+        "en": "The services depend on each other in a circle: {circle}.",
+        "ko": "서비스들이 서로 맞물려 의존합니다: {circle}.",
+    },
+    "rules.hint.break_circle": {
+        "en": "Remove one of these dependencies.",
+        "ko": "이 의존 관계 중 하나를 지우세요.",
+    },
+    "rules.bad_url": {"en": "“{got}” is not a URL to call.", "ko": "‘{got}’은(는) 호출할 수 있는 URL이 아닙니다."},
+    "rules.hint.url_form": {
+        "en": "Write http://host:port/path or https://host/path, without a password.",
+        "ko": "http://host:port/path 또는 https://host/path로, 비밀번호 없이 쓰세요.",
+    },
     # --- not in this version ---
     "rules.needs_journal": {
         "en": "The policy “{got}” needs the journal, which this version does not have yet.",
