@@ -694,7 +694,6 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "서비스 ‘{got}’이(가) 두 번 선언되었습니다.",
     },
     "rules.unknown_service": {"en": "There is no service “{got}”.", "ko": "서비스 ‘{got}’이(가) 없습니다."},
-    "rules.unknown_budget": {"en": "There is no budget “{got}”.", "ko": "예산 ‘{got}’이(가) 없습니다."},
     "rules.service_no_way": {
         "en": "The service says no way to stop it.",
         "ko": "서비스를 멈추는 방법이 없습니다.",
