@@ -20,7 +20,7 @@ PYTHON ?=
 ARGS ?=
 
 .PHONY: help install dev run demo test lint format types pytest lock docker-lint docker-steps \
-        bench bench-overshoot bench-admission bench-inprocess bench-memory bench-forecast clean
+        bench bench-overshoot bench-admission bench-inprocess bench-memory bench-forecast bench-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -113,6 +113,9 @@ bench-admission: .venv/.installed ## what one admit + settle costs
 
 bench-inprocess: .venv/.installed ## 1 000 decorated calls in one Python process, and the check alone
 	@$(BIN)/python bench/inprocess.py $(ARGS)
+
+bench-status: .venv/.installed ## a budget's status after thirteen months and a million calls
+	@$(BIN)/python bench/status.py $(ARGS)
 
 bench-memory: .venv/.installed ## 1 GiB up and down: memory; CPU for one streamed chunk
 	@$(BIN)/python bench/memory.py $(ARGS)

@@ -346,6 +346,19 @@ def test_every_key_of_the_grammar_is_explained() -> None:
     assert not unexplained
 
 
+def test_a_receiver_that_follows_the_documents_knows_our_messages_from_others() -> None:
+    from proxy.control.notify import signature
+
+    (fence,) = fences("python", "webhook")
+    names: dict[str, Any] = {}
+    exec(fence.text, names)  # noqa: S102 - what readers paste
+    for secret in ("any text", "whsec_" + base64.b64encode(b"raw key").decode()):
+        headers = signature(secret, "a1.raised.pager", 1_795_402_800_123, b'{"a": 1}')
+        assert names["ours"](secret, headers, b'{"a": 1}')
+        assert not names["ours"](secret, headers, b'{"a": 2}')
+        assert not names["ours"]("other", headers, b'{"a": 1}')
+
+
 # --- the wire, and the documents for programs -------------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ def table(frame: Frame, document: dict[str, Any]) -> RenderableType | None:
     from rich.table import Table
     from rich.text import Text
 
-    from proxy.cli.levels import moment
+    from proxy.core.figures import moment
 
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
     grid.add_column(f"  {frame.say('status.guard')}", overflow="fold")

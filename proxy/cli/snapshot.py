@@ -74,6 +74,9 @@ async def _read(document: dict[str, Any], reader: Reader, keys: Any, rules: Rule
         document["budgets"] = await _remembered(reader, keys, now_ms)
         return
     document["budgets"] = await ledger.levels(rules.budgets, now_ms)
+    outlooks = await _outlooks(reader, keys, rules, now_ms)
+    for budget in document["budgets"]:
+        budget["outlook"] = outlooks[budget["name"]]
     month = window_at(_MONTH, rules.timezone, now_ms)
     apis = {api.name: _api(api.name, api.mount, rules.currency) for api in rules.apis}
     notes: dict[tuple[str, str], int] = {}
@@ -125,6 +128,26 @@ def _rules(settings: Settings, loaded: Loaded, language: str) -> dict[str, Any]:
     }
 
 
+_FRESH_MS = 60_000  # as long as this what the leader computed says more than we could: it asks the forecast
+
+
+async def _outlooks(reader: Reader, keys: Any, rules: RuleSet, now_ms: int) -> dict[str, dict[str, Any]]:
+    """Where each budget will end, by the leader's last status or, where none leads, by the days so far."""
+    from proxy.control.gather import Gatherer
+    from proxy.control.status import document
+    from proxy.state.watching import Watching
+
+    names = [budget.name for budget in rules.budgets]
+    published = await Watching(reader, keys).published(names)
+    told = {name: status for name, (at_ms, status) in published.items() if abs(now_ms - at_ms) <= _FRESH_MS}
+    missing = [budget for budget in rules.budgets if budget.name not in told]
+    if missing:
+        computed, _ = await Gatherer(reader, keys).statuses(rules, missing, now_ms)
+        told |= {budget.name: document(computed[budget.name], budget.timezone) for budget in missing}
+    kept = ("days_left", "daily_average", "projection", "thresholds", "services_limited", "lifts")
+    return {name: {field: told[name][field] for field in kept} for name in names}
+
+
 def _untouched(rules: RuleSet, now_ms: int) -> list[dict[str, Any]]:
     """Budgets before the first call: nothing is spent."""
     levels = []
@@ -143,6 +166,7 @@ def _untouched(rules: RuleSet, now_ms: int) -> list[dict[str, Any]]:
                 "resets_at": iso(window.end_ms, budget.timezone),
                 "thresholds_crossed": [],
                 "increase": "0",
+                "outlook": None,
             }
         )
     return levels
@@ -179,6 +203,7 @@ async def _remembered(reader: Reader, keys: Any, now_ms: int) -> list[dict[str, 
                 "resets_at": fields["resets_at"],
                 "thresholds_crossed": crossed,
                 "increase": money.format_decimal(increase, currency),
+                "outlook": None,
             }
         )
     return levels

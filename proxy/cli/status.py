@@ -113,6 +113,9 @@ def page(frame: Frame, document: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(), _title(frame, "status.budgets")]
     levels = [Level.of(budget) for budget in document["budgets"]]
     parts.append(table(levels, frame.lang, blocks=frame.blocks()) if levels else _grey(frame.say("start.no_budgets")))
+    outlooks = [budget for budget in document["budgets"] if budget["outlook"] and budget["spent"] != "0"]
+    if outlooks:
+        parts += [Text(), _title(frame, "status.outlook"), _outlook(frame, outlooks)]
     if document["apis"]:
         parts += [Text(), _title(frame, "status.apis"), _apis(frame, document["apis"])]
     guards = pressed.table(frame, document)
@@ -136,6 +139,51 @@ def _grey(text: str) -> RenderableType:
     from rich.text import Text
 
     return Text(f"  {text}", style="bright_black")
+
+
+def _outlook(frame: Frame, budgets: list[dict[str, Any]]) -> RenderableType:
+    """Where each period will end and who says so; below, when the next thresholds come."""
+    from decimal import Decimal
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from proxy.core.figures import moment, number, with_unit
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for budget in budgets:
+
+        def money(text: str, currency: str = budget["currency"]) -> str:
+            whole = Decimal(text)
+            return with_unit(number(Decimal(round(whole)) if whole >= 100 else whole), currency, frame.lang)
+
+        made = budget["outlook"]["projection"]
+        line = Text(frame.say("status.projected", expected=money(made["expected"]), period=budget["period"]))
+        if made["over"] != "0":
+            line.append(f", {frame.say('status.over', over=money(made['over']))}", style="red")
+        low_high = made["interval80"]
+        said = [frame.say("status.made_by", name=_made_by(frame, made["made_by"]))]
+        if low_high is not None:
+            said.insert(0, frame.say("status.between", low=money(low_high[0]), high=money(low_high[1])))
+        coming = [
+            frame.say("status.comes", percent=one["percent"], when=moment(one["expected_at"]))
+            for one in budget["outlook"]["thresholds"]
+            if one["expected_at"] is not None
+        ]
+        line.append(f"\n{', '.join(said)}", style="bright_black")
+        if coming:
+            line.append(f"\n{', '.join(coming[:3])}", style="bright_black")
+        grid.add_row(f"  {budget['name']}", line)
+    return grid
+
+
+def _made_by(frame: Frame, name: str) -> str:
+    from proxy.core.text import say
+
+    known = f"alert.made_by.{name}" in _catalogue()
+    return say(f"alert.made_by.{name}", frame.lang) if known else say("alert.made_by.other", frame.lang, name=name)
 
 
 def _apis(frame: Frame, apis: list[dict[str, Any]]) -> RenderableType:

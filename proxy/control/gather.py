@@ -1,35 +1,38 @@
 """Gather what a budget's status is made of, from the counters, the day's roll-ups and the switches of one moment.
 
 Asks the store; decides nothing: status.py makes the status. Whoever lives long keeps one Gatherer: finished days are
-read once, and the forecast is asked every few minutes.
+read once. The projection is the forecast that the leader keeps, where there is one.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from proxy.control.projecting import HISTORY_DAYS, Projector
+from proxy.control.projecting import carried
 from proxy.control.status import BudgetStatus, status_of
 from proxy.core import money
 from proxy.core.history import Day, atoms_in, cost_days, covers
 from proxy.core.model import Budget, RuleSet
 from proxy.core.windows import local_day, window_at
-from proxy.state.history import History
+from proxy.state import forecasts
+from proxy.state.history import SETTLES_DAYS, History
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
 from proxy.state.reading import Reader
 
 
 class Gatherer:
-    """Statuses of a tenant's budgets. projector: None = the daily average of the period projects."""
+    """Statuses of a tenant's budgets."""
 
-    def __init__(self, reader: Reader, keys: Keys, projector: Projector | None = None) -> None:
+    def __init__(self, reader: Reader, keys: Keys) -> None:
         self._reader = reader
         self._keys = keys
-        self._projector = projector
         self._ledger = Ledger(reader, keys)
         self._history = History(reader, keys)
+        self._costs: dict[tuple[str, date], int] = {}
+        self._digest = ""
 
     async def statuses(
         self, rules: RuleSet, budgets: Sequence[Budget], now_ms: int
@@ -39,30 +42,42 @@ class Gatherer:
         windows = [window_at(one.period, one.timezone, now_ms) for one in budgets]
         today = date.fromisoformat(local_day(now_ms, rules.timezone))
         began = [date.fromisoformat(local_day(window.start_ms, rules.timezone)) for window in windows]
-        first = min([today, *began])
-        if self._projector is not None:
-            first = min(first, today - timedelta(days=HISTORY_DAYS))
-        days = await self._history.days(first, today)
-        if self._projector is not None:
-            limits = {level.budget: level.limit_atoms for level in levels}
-            await self._projector.refresh(rules, days, now_ms, limits)
+        days = await self._history.days(min([today, *began]), today)
+        kept = await forecasts.read(self._reader, self._keys, [("budget", one.name) for one in budgets])
         switches = await self.switches(now_ms)
         found = {}
-        for budget, level, window, since in zip(budgets, levels, windows, began, strict=True):
+        for budget, level, window, since, fields in zip(budgets, levels, windows, began, kept, strict=True):
+            finished = self._finished(budget, rules, [day for day in days if since <= day.day < today], today)
             projection = None
-            if self._projector is not None:
-                projection = self._projector.project(budget, window, level.spent_atoms, now_ms)
+            if "json" in fields:
+                at_ms = round(datetime.fromisoformat(fields["at"]).timestamp() * 1000)
+                told, known = json.loads(fields["json"]), sum(1 for atoms in finished if atoms)
+                projection = carried(told, at_ms, budget, window, level.spent_atoms, now_ms, known)
             found[budget.name] = status_of(
                 budget,
                 level,
                 window,
                 now_ms,
-                finished_days(budget, rules, [day for day in days if since <= day.day < today]),
+                finished,
                 projection=projection,
                 services_limited=stopped_apis(rules, budget, switches),
                 lifts={name: until for name, until in switches.items() if lifts(name, rules, budget)},
             )
         return found, days[-1]
+
+    def _finished(self, budget: Budget, rules: RuleSet, days: Sequence[Day], today: date) -> list[int]:
+        """What each finished day cost the budget; days that no late settlement changes are added up once."""
+        settled = today - timedelta(days=SETTLES_DAYS)
+        if self._digest != rules.digest:
+            self._costs, self._digest = {}, rules.digest
+        fresh = [day for day in days if (budget.name, day.day) not in self._costs]
+        found = finished_days(budget, rules, fresh)
+        self._costs |= {(budget.name, day): atoms for day, atoms in found.items() if day < settled}
+        costs = {
+            **found,
+            **{day.day: self._costs[budget.name, day.day] for day in days if (budget.name, day.day) in self._costs},
+        }
+        return [costs[day.day] for day in days if day.day in costs]
 
     async def switches(self, now_ms: int) -> dict[str, int]:
         """The switches in force: name -> until (Unix ms)."""
@@ -71,12 +86,12 @@ class Gatherer:
         return {name: until for name, until in parsed.items() if until > now_ms}
 
 
-def finished_days(budget: Budget, rules: RuleSet, days: Sequence[Day]) -> list[int]:
+def finished_days(budget: Budget, rules: RuleSet, days: Sequence[Day]) -> dict[date, int]:
     """What each day cost the budget, in atoms of its own currency; days without an exchange rate are left out."""
-    out = []
+    out = {}
     for day, atoms in cost_days(days, lambda who: covers(budget, who)).items():
         try:
-            out.append(atoms_in(budget.currency, atoms, rules.currency, rules.fx, day))
+            out[day] = atoms_in(budget.currency, atoms, rules.currency, rules.fx, day)
         except money.NoRate:
             continue
     return out

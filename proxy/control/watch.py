@@ -20,7 +20,6 @@ from proxy.control import alerts as telling
 from proxy.control import anomalies
 from proxy.control.gather import Gatherer
 from proxy.control.jobs import Context
-from proxy.control.projecting import Projector
 from proxy.control.status import BudgetStatus, document, when
 from proxy.control.thresholds import Sample, burning
 from proxy.core.alert_model import Alert
@@ -59,12 +58,11 @@ class Watcher:
     def __init__(
         self,
         context: Context,
-        projector: Projector | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(5),
     ) -> None:
         self._context = context
         self._new_id = new_id
-        self._gatherer = Gatherer(context.client, context.keys, projector)
+        self._gatherer = Gatherer(context.client, context.keys)
         self._outbox = Outbox(context.client, context.keys)
         self._watching = Watching(context.client, context.keys)
         self._samples: list[PaceSample] = []
@@ -308,7 +306,7 @@ def _floor(rules: RuleSet, who: str, statuses: Mapping[str, BudgetStatus]) -> in
 
 async def watch(context: Context) -> None:
     """The leader's job: until it leads no more."""
-    watcher = Watcher(context, Projector())
+    watcher = Watcher(context)
     await watcher.load()
     while True:
         await watcher.step(context.now_ms())

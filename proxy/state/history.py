@@ -31,7 +31,7 @@ async def days(reader: Reader, keys: Keys, timezone: str, now_ms: int, count: in
 
 
 # A settlement counts for the day of its admission and may come this late (keys.UNCONFIRMED_KEPT_S), and a day more.
-_SETTLES_DAYS: Final = 8
+SETTLES_DAYS: Final = 8
 
 
 class History:
@@ -51,7 +51,7 @@ class History:
             chunk = missing[start : start + _CHUNK]
             replies = await self._reader.ask_all([("HGETALL", self._keys.day(day.isoformat())) for day in chunk])
             fresh |= {day: Day.of(day, reply) for day, reply in zip(chunk, replies, strict=True)}
-        settled = today - timedelta(days=_SETTLES_DAYS)
+        settled = today - timedelta(days=SETTLES_DAYS)
         self._kept |= {day: found for day, found in fresh.items() if day < settled}
         for day in [day for day in self._kept if day < today - timedelta(days=KEPT_DAYS)]:
             del self._kept[day]

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.state.client import Client
 from proxy.state.keys import HOURS_KEPT_S, PACE_KEPT_S, STATUS_KEPT_S, Keys
+from proxy.state.reading import Reader
 
 PACE_SAMPLES: Final = 800  # six hours and a half at one every half minute
 SNAPSHOTS: Final = 24 * 400
@@ -32,7 +32,7 @@ class PaceSample:
 class Watching:
     """One tenant's notes. Every method raises StoreUnavailable when Redis cannot answer."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Reader, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 

@@ -23,7 +23,7 @@ from tests.harness import ROOT, RunningProxy, free_port, running_proxy
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
 STATUS_FIELDS = {
     "name", "period", "currency", "limit", "spent", "reserved", "ratio", "state", "resets_at", "thresholds_crossed",
-    "increase",
+    "increase", "outlook",
 }  # fmt: skip
 LEDGER_FIELDS = {
     "id", "at", "api", "rule", "caller", "method", "path", "status", "state", "cost", "currency", "original_cost",
@@ -72,6 +72,10 @@ def test_status_for_programs_has_the_promised_fields(spent: RunningProxy, spendg
     # 6 input tokens at 0.15 and 5 output tokens at 0.60 US dollars a million, at 1390, and four searches.
     assert Decimal(monthly["spent"]) == Decimal("0.0000039") * 1390 + 2
     assert (monthly["state"], monthly["thresholds_crossed"]) == ("ok", [])
+    projection = monthly["outlook"]["projection"]
+    assert Decimal(projection["expected"]) >= Decimal(monthly["spent"])
+    assert projection["made_by"] in ("pace", "daily_average", "ensemble")
+    assert [one["percent"] for one in monthly["outlook"]["thresholds"]] == ["70", "80", "90", "95", "100"]
     assert monthly["resets_at"].endswith("T00:00:00.000+09:00")
     apis = {api["name"]: api for api in document["apis"]}
     assert (apis["kakao-map"]["month"]["calls"], apis["kakao-map"]["today"]["cost"]) == (4, "2")

@@ -7,17 +7,15 @@ import json
 
 import pytest
 
-from proxy.control.projecting import Projector
-from proxy.control.status import BudgetStatus, Projection
-from proxy.control.thresholds import straight
+from proxy.control.status import BudgetStatus
 from proxy.control.watch import Watcher
-from proxy.core.model import Budget, Window
+from proxy.state import forecasts
 from proxy.state.client import Stale
 from proxy.state.outbox import Outbox, Record
 from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.watching import Watching
 from tests.control.conftest import Lead
-from tests.state.calls import at, won
+from tests.state.calls import SEOUL, at, won
 
 
 def watcher(lead: Lead, fence: int | None = None, **more: object) -> Watcher:
@@ -116,23 +114,15 @@ async def test_a_fire_is_told_once_and_resolved_when_it_is_out(lead: Lead) -> No
 
 
 async def test_an_expected_overrun_stays_until_it_is_clearly_over(lead: Lead) -> None:
-    expected = won(16000)
-
-    class Given(Projector):
-        """A forecast that says what the test wants."""
-
-        async def refresh(self, *_: object) -> None:
-            pass
-
-        def project(self, budget: Budget, window: Window, spent_atoms: int, now_ms: int) -> Projection:
-            path = straight(now_ms, spent_atoms, window.end_ms, expected)
-            return Projection(expected, (won(15500), won(17000)), (won(15000), won(18000)), "ensemble", path)
-
-    one = watcher(lead, projector=Given())
+    one = watcher(lead)
     states = []
     for amount in (16000, 15100, 14900, 14600, 14500, 16000):
-        expected = won(amount)
         lead.clock.pass_s(10)
+        told = {"kind": "budget", "name": "monthly", "currency": "KRW", "period": "2026-11", "end": "2026-11-30"}
+        told |= {"month_end": str(amount), "interval80": ["15000", "17000"], "interval95": ["14000", "18000"]}
+        told |= {"basis": "history", "daily": [str(amount), *["0"] * 7], "limit": "15000", "over": True}
+        told |= {"reaches_limit": None, "past_error_percent": None}
+        await forecasts.keep(lead.client, lead.keys, [told], lead.clock(), SEOUL, "2026-11-23")
         await one.step(lead.clock())
         states.append([record.state for record in await history(lead)])
     assert states == [["open"], ["open"], ["open"], ["open"], ["resolved"], ["resolved", "open"]]
