@@ -119,6 +119,17 @@ class Stage:
         for line in wrap(str(problem.get("detail", "")), self.console.width, " " * 10):
             self.console.print(line, style="bright_black")
 
+    def failed(self, step: Step, status: int) -> None:
+        """The API itself failed; the answer is passed on as it is."""
+        from rich.text import Text
+
+        mark = "▲" if self._blocks else "!"
+        label = self.frame.say(f"demo.label.{step.label}")
+        self.console.print(Text.assemble((f"  {mark}   {status}  ", "bold yellow"), label))
+
+    def told(self, key: str) -> None:
+        self.console.print(f"          {self.frame.say(key)}", style="bright_black")
+
     def crossed(self, threshold_bp: int) -> None:
         percent = f"{threshold_bp / 100:g}"
         key = {9500: "demo.crossed_restrict", 10000: "demo.crossed_stop"}.get(threshold_bp, "demo.crossed_warn")

@@ -71,6 +71,7 @@ class Driver:
         self.crossed: list[object] = []
         self._line: list[tuple[str, int]] = []
         self._spent = Decimal(0)
+        self._retry_after_s = 0.0  # of the last refusal
         self.spent_wanted = Decimal(0)
 
     async def play(self) -> Level:
@@ -89,6 +90,11 @@ class Driver:
         await self._all(story.restricted())
         self.stage.chapter("demo.stopped")
         await self._all(story.stopped())
+        self.stage.chapter("demo.failing")
+        await self._all(story.failing())
+        self.stage.told("demo.half_open")
+        await asyncio.sleep(self._retry_after_s)  # as a client that reads what it is told
+        await self._all(story.recovered())
         return await self._levels()
 
     async def _all(self, steps: Iterable[Step]) -> None:
@@ -104,12 +110,15 @@ class Driver:
         if step.reason is None:
             self.spent_wanted += step.cost
             await self._levels()
-            if alone:
+            if answer.status >= 400:
+                self.stage.failed(step, answer.status)
+            elif alone:
                 self.stage.passed(step, answer.status)
             else:
                 self._line.append((step.label, answer.status))
             self._crossed(before)
         else:
+            self._retry_after_s = float(answer.problem().get("retry_after", 0))
             self.stage.refused(step, answer.status, answer.problem())
         await self._pause(PAUSE_S if alone else BETWEEN_S)
 

@@ -197,7 +197,9 @@ class Simulator:
 
     # --- the APIs ---------------------------------------------------------------------------------------------------
 
-    async def _models(self, _request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        if (refused := await self._wait_or_refuse(request)) is not None:
+            return refused
         models = [{"id": name, "object": "model", "owned_by": "simulator"} for name in self.prices.models]
         return web.json_response({"object": "list", "data": models})
 

@@ -4,6 +4,7 @@ Pure: rules as text and steps as values, with what each must cost and how it mus
 
     ten rounds of chat (25 won), streamed chat (25), a map search (0.5) and SMS (9.9 a part)   -> 950.50 won
     then SMS only, which are essential: three parts, then two                                   -> 1,000.00 won
+    then free calls of an API that fails, recovers and is called too often: its circuit and its rate limit
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ apis:
     priority: optional
     prices:
       - {{name: search, match: {{path: /v2/local/**}}, per_request: 0.5}}
+  - name: news
+    upstream: {chat}
+    priority: optional
+    rate_limits: 5/minute
+    breaker: {{consecutive: 3, window: 60s, open_for: 500ms, probes: 1}}
+    prices:
+      - {{name: read, free: true}}
   - name: sms
     upstream: {sms}
     priority: essential
@@ -124,3 +132,20 @@ def stopped() -> Iterator[Step]:
     yield Step("essential", **sms(1), reason="budget_stopped", status=503)
     yield Step("chat", **chat(), reason="budget_stopped", status=503)
     yield Step("free", **MODELS)
+
+
+NEWS: dict[str, Any] = {"method": "GET", "path": "/news/v1/models"}
+
+
+def failing() -> Iterator[Step]:
+    """An API that fails three times in a row: its circuit opens (no traffic)."""
+    for _ in range(3):
+        yield Step("fails", **NEWS, headers={"X-Sim-Status": "500"}, status=500)
+    yield Step("circuit", **NEWS, reason="circuit_open", status=503)
+
+
+def recovered() -> Iterator[Step]:
+    """Half-open (one probe), and closed again (traffic flows); then one call more than its limit."""
+    yield Step("probe", **NEWS)
+    yield Step("news", **NEWS)
+    yield Step("too_often", **NEWS, reason="rate_limited", status=429)

@@ -20,7 +20,7 @@ from tests.cli.conftest import Spendgate
 
 @pytest.mark.parametrize(
     ("language", "spent", "refused"),
-    [("en", "1,000 KRW / 1,000 KRW", "8 of 58 calls"), ("ko", "1,000원 / 1,000원", "호출 58건 중 8건")],
+    [("en", "1,000 KRW / 1,000 KRW", "10 of 65 calls"), ("ko", "1,000원 / 1,000원", "호출 65건 중 10건")],
 )
 def test_the_demonstration_spends_all_and_shows_every_refusal(
     language: str, spent: str, refused: str, spendgate: Spendgate
@@ -38,6 +38,8 @@ def test_the_demonstration_spends_all_and_shows_every_refusal(
     assert refused in done.stdout
     for reason in ("no_rule", "budget_insufficient", "budget_busy", "budget_restricted", "budget_stopped"):
         assert len(re.findall(rf"(402|403|503) {reason}", done.stdout)) >= 1
+    assert "503 circuit_open" in done.stdout
+    assert "429 rate_limited" in done.stdout
     assert "Traceback" not in done.stdout
 
 

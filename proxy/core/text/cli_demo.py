@@ -45,6 +45,22 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "95 % 이후: 문자는 아직 보낼 수 있습니다.",
     },
     "cli.demo.stopped": {"en": "At 100 %: it stops here.", "ko": "100 %: 여기서 멈춥니다."},
+    "cli.demo.failing": {
+        "en": "And when an API fails, or is called too often (free calls, so money does not matter):",
+        "ko": "API가 실패하거나 너무 자주 호출되면 (무료 호출이므로 예산과는 무관합니다):",
+    },
+    "cli.demo.half_open": {
+        "en": "Then it is half-open: one call may try whether it works again.",
+        "ko": "그다음은 반열림 상태입니다. 호출 한 건으로 회복을 시험합니다.",
+    },
+    "cli.demo.label.fails": {"en": "news: the API fails", "ko": "뉴스: API 오류"},
+    "cli.demo.label.circuit": {"en": "news: the circuit is open", "ko": "뉴스: 회로 열림"},
+    "cli.demo.label.probe": {
+        "en": "news: the probe succeeds, and the circuit closes",
+        "ko": "뉴스: 시험 성공, 회로 닫힘",
+    },
+    "cli.demo.label.news": {"en": "news", "ko": "뉴스"},
+    "cli.demo.label.too_often": {"en": "news: the sixth call within a minute", "ko": "뉴스: 1분 안의 여섯 번째 호출"},
     "cli.demo.sum.title": {"en": "That was the whole budget.", "ko": "예산을 모두 썼습니다."},
     "cli.demo.sum.spent": {"en": "Spent, by the ledger", "ko": "원장에 적힌 지출"},
     "cli.demo.sum.billed": {"en": "Billed, by the APIs", "ko": "API가 청구한 금액"},
