@@ -16,7 +16,7 @@ from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
 from proxy.rules_schema_alerts import AlertChannel
 from proxy.rules_schema_guards import Breaker, Waits
-from proxy.rules_schema_handling import Cache, Retry
+from proxy.rules_schema_handling import Cache, Retry, Rung
 from proxy.rules_schema_services import ServiceSpec
 from proxy.rules_terms import (
     Clock,
@@ -289,6 +289,7 @@ class Price(CallBounds, Waits):
     vat: Vat = key("Value-added tax on top: 0.1 or 10%.")
     budget: BudgetTerms = key("A budget for the calls of this rule alone.")
     cache: Cache = key("Keep answers and give them again to the same question.")
+    degrade: Annotated[list[Rung], Many()] = key("What calls become when the budget nears its end, rung by rung.")
     breaker: Breaker = key("A circuit breaker for the calls of this rule alone.")
 
 

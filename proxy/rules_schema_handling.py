@@ -1,4 +1,4 @@
-"""The grammar of what a rule asks beside counting: `cache` and `retry`."""
+"""The grammar of what a rule asks beside counting: `cache`, `retry` and `degrade`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from pydantic_core import PydanticCustomError
 from proxy.core.model import StatusSet
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_terms import Duration, statuses
-from proxy.rules_values import Flag, HeaderName, Leaf, Many, Percent, choice, whole, wrong
+from proxy.rules_values import (
+    Amount,
+    Flag,
+    HeaderName,
+    Leaf,
+    Many,
+    Percent,
+    SecretText,
+    Text,
+    TrueOnly,
+    choice,
+    whole,
+    wrong,
+)
 
 _SIZE = re.compile(r"([1-9][0-9]{0,6}) ?(KB|MB|GB)", re.ASCII)
 _SIZES = {"KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -95,3 +108,58 @@ class Retry(Model):
         "These calls may be made twice even if their method does not say so, such as questions to a model (default: "
         "false)."
     )
+
+
+# --- the ladder ----------------------------------------------------------------------------------------------------
+
+_PLACE = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,5}", re.ASCII)
+_FRACTION = re.compile(r"[+-]?[0-9]+\.[0-9]+", re.ASCII)
+
+
+def fields(value: Any) -> dict[tuple[str, ...], str | int | bool]:
+    """{("model",): "gpt-5-mini", ("generationConfig", "maxOutputTokens"): 500} of {model: ..., a.b: ...}."""
+    if not isinstance(value, dict) or not value:
+        raise wrong("ladder_set", value)
+    for name, item in value.items():
+        if not isinstance(name, str) or not _PLACE.fullmatch(name):
+            raise wrong("ladder_field", name)
+        if not isinstance(item, str | int) or (isinstance(item, str) and _FRACTION.fullmatch(item)):
+            raise wrong("ladder_value", item)
+    return {tuple(name.split(".")): item for name, item in value.items()}
+
+
+Fields = Annotated[
+    dict[tuple[str, ...], Any],
+    Leaf(
+        fields,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": ["string", "integer", "boolean"]},
+            "examples": [{"model": "gpt-5-mini", "max_tokens": 500}],
+        },
+    ),
+]
+
+
+class RungHeader(Model):
+    """A header for the cheaper upstream."""
+
+    header: HeaderName = must("Name of the header.")
+    value: SecretText = must("Its value, with environment variables as ${NAME}.")
+
+
+class Rung(Model):
+    """What changes from a percent of the tightest budget on; everything of the rungs below holds too."""
+
+    at: Percent = must("Percent of the tightest budget, spent and held by calls in flight, from which the rung holds.")
+    set_: Fields = key(
+        "Fields of the JSON body: {model: gpt-5-mini, max_tokens: 500}, inside objects with dots. A number is never "
+        "raised above what was asked.",
+        alias="set",
+    )
+    serve_stale: TrueOnly = key("Answer from the rule's `cache`, even if stale, where it has an answer.")
+    upstream: Text = key("Address of a cheaper place for the same calls.")
+    credentials: Annotated[list[RungHeader], Many()] = key("Headers with the key for that place; no other goes there.")
+    catalog: Text = key("Whose prices in the catalogue hold there (default: the rule's).")
+    per_request: Amount = key("Price of a call there (default: the rule's).")

@@ -6,7 +6,8 @@ Units as in core/model.py: ``*_ms`` milliseconds, ``*_s`` seconds, ``*_bp`` basi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 # Request headers that choose between answers where the rule names none: formats, versions, and who is billed.
 USUAL_VARY = (
@@ -73,8 +74,32 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """Another place to which calls are sent. credentials: (header, value); the caller's keys do not go there."""
+
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+    credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    catalog: str | None = None  # whose prices hold there; None = those of the rule
+    per_request: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What changes once the tightest budget is used up to `at_bp`. sets: (keys to a field, value) of the JSON body."""
+
+    at_bp: int
+    sets: tuple[tuple[tuple[str, ...], str | int | bool], ...] = ()
+    serve_stale: bool = False
+    upstream: Upstream | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Handling:
-    """Everything that a rule asks beside counting."""
+    """Everything that a rule asks beside counting. ladder: its rungs, the lowest first."""
 
     cache: CachePolicy | None = None
     retry: RetryPolicy | None = None
+    ladder: tuple[Rung, ...] = ()

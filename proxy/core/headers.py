@@ -29,7 +29,7 @@ _REQUEST_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"htt
 _RESPONSE_ENDS_HERE = _HOP_BY_HOP | {b"content-length"}
 # Where SDKs put a key. Some send it in another of these than the API's documentation names, and an API shown two
 # keys may judge the wrong one: where the real key goes into one of them, the program's go from all of them.
-_KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
+KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 # Connection must not name these (RFC 9110 §7.6.1): they are meant for whoever reads the message last. Its own options
 # name no field.
 _NOT_NAMEABLE = frozenset(
@@ -56,7 +56,7 @@ _RESPONSE_GOES_ON = _goes_on(_RESPONSE_ENDS_HERE)
 @lru_cache(maxsize=256)
 def _request_goes_on(drop: frozenset[bytes], injected: tuple[bytes, ...]) -> PerName[bool]:
     own = {name.lower() for name in injected}
-    return _goes_on(_REQUEST_ENDS_HERE | drop | own | (_KEY_HEADERS if own & _KEY_HEADERS else set()))
+    return _goes_on(_REQUEST_ENDS_HERE | drop | own | (KEY_HEADERS if own & KEY_HEADERS else set()))
 
 
 def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:

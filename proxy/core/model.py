@@ -494,6 +494,8 @@ class Extra(msgspec.Struct, frozen=True, gc=False):
     """
 
     saved_atoms: int = 0
+    asked_atoms: int | None = None  # what the call as it was asked for would have cost
+    degraded: str = ""  # what a rung of the rule's ladder changed: "at=80; set=model"
     attempts: tuple[tuple[int | None, Decimal, int], ...] = ()  # status, seconds, atoms of the ledger's currency
 
 

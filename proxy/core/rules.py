@@ -109,6 +109,8 @@ class _Compiler:
         self.budgets: list[Budget] = []
         self.prices = RuleCompiler(document, self.currency, source, line_of)
         self.prices.problems = self.problems  # one list, in the order of the file
+        self.prices.place = self.upstream
+        self.prices.keys = self.credentials
 
     def say(self, at: Path, key: str, hint: str | None = None, **values: str) -> None:
         self.problems.append(Problem(at, key, values, hint))

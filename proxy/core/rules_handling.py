@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from proxy.core.handling_model import (
     MAX_BYTES,
@@ -13,23 +14,42 @@ from proxy.core.handling_model import (
     CachePolicy,
     Handling,
     RetryPolicy,
+    Rung,
     StatusSet,
+    Upstream,
 )
 from proxy.core.model import Match, Price
 from proxy.core.rules_checks import Path, Plain
 
 Say = Callable[..., None]
+
+
+class Tools(Protocol):
+    """What the compiler of a file's rules lends. catalog: does the catalogue know the provider (and its model)?"""
+
+    def say(self, at: Path, key: str, hint: str | None = None, **values: str) -> None: ...
+
+    def place(self, at: Path, text: str) -> tuple[str, str, int, str]: ...
+
+    def headers(self, at: Path, headers: list[Plain] | None) -> tuple[tuple[str, str], ...]: ...
+
+    def knows(self, provider: str, model: str | None) -> bool: ...
+
+
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 CACHEABLE = frozenset(("GET", "POST"))
 
 
-def handling(say: Say, at: Path, price: Plain, retry: Plain | None, match: Match, cost: Price) -> Handling | None:
-    """What this rule asks; None: nothing. say(at, key, hint, **values) takes what cannot work.
+def handling(tools: Tools, at: Path, price: Plain, retry: Plain | None, match: Match, cost: Price) -> Handling | None:
+    """What this rule asks; None: nothing. `tools.say` takes what cannot work.
 
     retry: the rule's own, or what its API or the defaults say.
     """
+    say = tools.say
     cache = _cache(say, (*at, "cache"), price["cache"], match, cost)
     again = _retry(say, (*at, "retry"), retry)
-    return Handling(cache, again) if cache is not None or again is not None else None
+    ladder = _ladder(tools, (*at, "degrade"), price, match, cost, cache)
+    return Handling(cache, again, ladder) if cache is not None or again is not None or ladder else None
 
 
 def _retry(say: Say, at: Path, retry: Plain | None) -> RetryPolicy | None:
@@ -74,3 +94,39 @@ def _cache(say: Say, at: Path, cache: Plain | None, match: Match, cost: Price) -
     if policy.max_bytes > policy.max_total:
         say((*at, "max_bytes" if cache["max_bytes"] else "max_total"), "cache_larger", "cache_larger_hint")
     return policy
+
+
+def _ladder(
+    tools: Tools, at: Path, price: Plain, match: Match, cost: Price, cache: CachePolicy | None
+) -> tuple[Rung, ...]:
+    rungs: list[Rung] = []
+    for index, rung in enumerate(price["degrade"] or ()):
+        place = (*at, index)
+        if rungs and rung["at"] < rungs[-1].at_bp:
+            tools.say((*place, "at"), "ladder_order", "ladder_order_hint")
+        if not (rung["set"] or rung["serve_stale"] or rung["upstream"]):
+            tools.say(place, "ladder_empty", "ladder_empty_hint")
+        if cost.free:
+            tools.say(place, "ladder_free")
+        if rung["serve_stale"] and cache is None:
+            tools.say((*place, "serve_stale"), "ladder_stale", "ladder_stale_hint")
+        if rung["set"] and match.methods is not None and not match.methods & _WITH_BODY:
+            tools.say((*place, "set"), "ladder_bodiless", got=", ".join(sorted(match.methods)))
+        if cost.per_connection is not None:
+            tools.say(place, "ladder_tunnel")
+        for key in ("credentials", "catalog", "per_request"):
+            if rung[key] is not None and rung["upstream"] is None:
+                tools.say((*place, key), "ladder_elsewhere", "ladder_elsewhere_hint", got=key)
+        provider = rung["catalog"] or cost.catalog
+        model = (rung["set"] or {}).get(("model",))
+        if rung["catalog"] is not None and not tools.knows(rung["catalog"], None):
+            tools.say((*place, "catalog"), "ladder_catalog", got=rung["catalog"])
+        elif provider is not None and isinstance(model, str) and not tools.knows(provider, model):
+            tools.say((*place, "set"), "ladder_model", got=model, catalog=provider)
+        elsewhere = None
+        if rung["upstream"] is not None:
+            credentials = tools.headers(place, rung["credentials"])
+            where = tools.place((*place, "upstream"), rung["upstream"])
+            elsewhere = Upstream(*where, credentials, rung["catalog"], rung["per_request"])
+        rungs.append(Rung(rung["at"], tuple((rung["set"] or {}).items()), bool(rung["serve_stale"]), elsewhere))
+    return tuple(rungs)

@@ -14,9 +14,10 @@ from typing import Any
 
 import jmespath
 
-from proxy.core import expression
+from proxy.core import catalog, expression
 from proxy.core.arithmetic import FUNCTIONS
 from proxy.core.model import (
+    Credentials,
     EstimateMode,
     FieldTest,
     FreeTier,
@@ -72,6 +73,18 @@ class RuleCompiler:
         self.line_of = line_of
         self.problems: list[Problem] = []
         self.guards = GuardCompiler(self.say, self.convertible, currency)
+        # What the compiler of the file lends: the parts of an address, and headers with their variables filled in.
+        self.place: Callable[[Path, str], tuple[str, str, int, str]] = lambda at, text: ("https", text, 443, "")
+        self.keys: Callable[[Path, list[Plain] | None], tuple[Credentials, ...]] = lambda at, headers: ()
+
+    def headers(self, at: Path, headers: list[Plain] | None) -> tuple[tuple[str, str], ...]:
+        return tuple((one.header, one.value) for one in self.keys(at, headers))
+
+    def knows(self, provider: str, model: str | None) -> bool:
+        """Whether the catalogue has this provider, or a price for this model of it."""
+        if provider not in catalog_ids() or model is None:
+            return provider in catalog_ids()
+        return catalog.find(provider, model) is not None
 
     def say(self, at: Path, key: str, hint: str | None = None, **values: str) -> None:
         self.problems.append(Problem(at, key, values, hint))
@@ -93,7 +106,7 @@ class RuleCompiler:
         for unit in cost.per_unit:
             roots |= unit.program.roots if unit.program is not None else set()
         by_tokens = cost.catalog is not None or cost.tokens is not None
-        more = handling(self.say, at, price, inherited("retry"), match, cost)
+        more = handling(self, at, price, inherited("retry"), match, cost)
         return Rule(
             id=name,
             api=api["name"],

@@ -18,6 +18,7 @@ from proxy.core.model import (
     Bill,
     Cost,
     Denied,
+    Estimate,
     EstimateMode,
     Extra,
     Level,
@@ -41,7 +42,7 @@ _NO_TIME = Decimal(0)
 class Charge:
     """The money side of one admitted call. `settle()` may be called again, and be cancelled."""
 
-    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "bill", "call", "earlier", "ticket")
+    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "asked", "bill", "call", "earlier", "ticket")
 
     def __init__(self, gate: Gate, rules: RuleSet, call: Call, ticket: Admitted) -> None:
         self._gate = gate
@@ -51,6 +52,7 @@ class Charge:
         self.call = call
         self.ticket = ticket
         self.bill: Bill | None = None
+        self.asked: tuple[Call, Estimate, str] | None = None  # what was asked for, where something cheaper was made
         self.earlier: tuple[Tried, ...] = ()  # attempts that failed, and were made again
 
     async def hold_another(self) -> bool:
@@ -169,6 +171,8 @@ class Charge:
         else:
             held = ticket.reserved.get(rules.currency, 0)
             bill = shortfall.truncated(rules, call.rule, call.outbound, estimate, usage, held, unseen, position, now_ms)
+        if self.asked is not None:
+            bill = self._with_asked(bill, usage, *self.asked)
         if self.earlier:
             bill = self._with_earlier(bill, usage.status)
         if call.observed:
@@ -186,6 +190,18 @@ class Charge:
                 detail=usage.detail,
             )
         return bill
+
+    def _with_asked(self, bill: Bill, usage: Usage, call: Call, estimate: Estimate, told: str) -> Bill:
+        """The bill with what the same use would have cost as it was asked for."""
+        ticket, currency = self.ticket, self._rules.currency
+        as_asked = replace(usage, model=estimate.model, reported_cost=None)
+        whole = price.actual(
+            self._rules, call.rule, call.outbound, estimate, as_asked, self._position(), ticket.now_ms, explain=False
+        )
+        cost = bill.cost.atoms[currency]
+        asked = whole.cost.atoms[currency] if whole.state is not State.UNPRICED else None
+        saved = max(0, asked - cost) if asked is not None else 0
+        return replace(bill, extra=Extra(saved_atoms=saved, asked_atoms=asked, degraded=told))
 
     def _with_earlier(self, last: Bill, status: int | None) -> Bill:
         """The bill of all attempts, with each of them."""

@@ -23,12 +23,14 @@ from proxy.data.inbound import Call
 from proxy.data.passage import COST, Passage
 from proxy.data.replay import CACHE, replay
 from proxy.data.retrying import RepeatBudgets, Retrying
+from proxy.data.stepping import Admit, Levels, Price, Stepping
 from proxy.data.upstream import Pool, UpstreamAnswer
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.gate import Gate
 
 log = structlog.get_logger()
 
+DEGRADED = b"X-Spendgate-Degraded"
 _FAILED = frozenset((500, 502, 503, 504))  # answers for which a stale one may stand in (RFC 5861 §4)
 _AWAY = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT)
 
@@ -36,17 +38,19 @@ _AWAY = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT)
 class Handled:
     """What is done for one call beside carrying it. `await close()` in the end, whatever happened."""
 
-    __slots__ = ("_ask", "_consultation", "_exchange", "_gate", "_repeats", "_rules", "call", "ended")
+    __slots__ = ("_ask", "_consultation", "_exchange", "_gate", "_repeats", "_rules", "_stepping", "call", "ended")
 
     def __init__(
         self,
         answers: Answers,
         repeats: RepeatBudgets,
+        levels: Levels,
         gate: Gate,
         exchange: Exchange,
         rules: RuleSet,
         call: Call,
         ask: Ask,
+        estimate: Price,
     ) -> None:
         self._repeats = repeats
         self._gate = gate
@@ -56,6 +60,9 @@ class Handled:
         self.call = call
         self.ended = False  # the call came to an end of its own; else its client left, and another one may lead
         handling = call.rule.handling
+        self._stepping: Stepping | None = None
+        if handling is not None and handling.ladder and ask.budgets:
+            self._stepping = Stepping(handling.ladder, levels, call, ask, estimate)
         policy = handling.cache if handling is not None else None
         asked = _question(policy, call) if policy is not None else None
         self._consultation: Consultation | None = None
@@ -65,6 +72,8 @@ class Handled:
     async def from_cache(self) -> bool | Denied:
         """Answer the client without a call, if the rule and the client allow it. False: a call is needed."""
         consultation = self._consultation
+        if self._stepping is not None:
+            self._stepping.look(self._gate.now_ms())
         if consultation is None:
             return False
         answer = await consultation.answer()
@@ -73,9 +82,40 @@ class Handled:
             return True
         if consultation.only_kept:
             return Denied(Reason.NOT_KEPT, 504)
-        return False
+        return await self._stale_by_ladder()
 
-    async def _give(self, answer: Answer, how: str) -> None:
+    async def _stale_by_ladder(self) -> bool:
+        """Give a kept answer, even if stale, where a rung says so."""
+        stepping, consultation = self._stepping, self._consultation
+        if stepping is None or consultation is None or not stepping.serves_stale:
+            return False
+        answer = consultation.stand_in()
+        if answer is None:
+            return False
+        await self._give(answer, "stale", stepping.stale_told)
+        return True
+
+    async def admit(self, admit: Admit) -> Admitted | Denied | None:
+        """The question, for the call as it is or as a rung of the ladder makes it. None: it was answered meanwhile."""
+        stepping = self._stepping
+        if stepping is None:
+            return await admit(self.call, self._ask)
+        ticket = await stepping.admit(admit)
+        if stepping.serves_stale and self._consultation is not None and self._consultation.stand_in() is not None:
+            if isinstance(ticket, Admitted):
+                await self._gate.void(ticket.ask)
+            if await self._stale_by_ladder():
+                return None
+        changed = stepping.changed
+        if changed is not None and self._consultation is not None:
+            # Its answer is none to the question as it was asked: nobody should wait for it.
+            await self._consultation.end(True)
+            self._consultation = None
+        if changed is not None:
+            self.call = changed.call
+        return ticket
+
+    async def _give(self, answer: Answer, how: str, degraded: str = "") -> None:
         """Settle a call that a kept answer ends, then answer it: whoever has seen it finds it in the ledger."""
         rules, gate = self._rules, self._gate
         nothing = price.nothing(rules, self.call.rule.price)
@@ -83,16 +123,22 @@ class Handled:
         ask = replace(self._ask, budgets=(), free=True, estimate=estimate, guards=NO_GUARDS)
         ticket = Admitted(ask, gate.now_ms(), (), {ask.currency: 0}, None, None)
         saved = answer.cost_atoms if answer.currency == ask.currency else 0
-        bill = Bill(nothing, State.SETTLED, {}, note=f"cache_{how}", extra=Extra(saved_atoms=saved))
+        extra = Extra(saved_atoms=saved, degraded=degraded, asked_atoms=saved if degraded else None)
+        bill = Bill(nothing, State.SETTLED, {}, note=f"cache_{how}", extra=extra)
         await gate.settle(ticket, bill, answer.status)
-        await self._send(answer, how, "0")
+        await self._send(answer, how, "0", degraded)
 
-    async def _send(self, answer: Answer, how: str, cost: str) -> None:
+    async def _send(self, answer: Answer, how: str, cost: str, degraded: str = "") -> None:
         fields = [(COST, cost.encode())]
+        if degraded:
+            fields.append((DEGRADED, degraded.encode()))
         await replay(self._exchange, self.call.outbound, answer, how, self._gate.now_ms(), fields)
 
     def passage(self, pool: Pool, charge: Charge) -> Passage:
         """The way to the API and back, with what the rule asks."""
+        changed = self._stepping.changed if self._stepping is not None else None
+        if changed is not None:
+            charge.asked = (changed.asked, changed.asked_estimate, changed.told)
         return _HandledPassage(pool, self._exchange, self._rules, charge, self)
 
     async def close(self) -> None:
@@ -251,6 +297,8 @@ class _HandledPassage(Passage):
 
     def _fields(self, answer: UpstreamAnswer, *, with_cost: bool) -> list[Field]:
         fields = super()._fields(answer, with_cost=with_cost)
+        if self._charge.asked is not None:
+            fields.append((DEGRADED, self._charge.asked[2].encode()))
         if self._retrying is not None:
             fields.append((b"X-Spendgate-Attempts", b"%d" % self._retrying.count))
         handling = self._charge.call.rule.handling

@@ -29,6 +29,7 @@ from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
 from proxy.data.retrying import RepeatBudgets
 from proxy.data.server import BadRequest, Exchange
+from proxy.data.stepping import Levels
 from proxy.data.upstream import Pool
 from proxy.data.websocket import WebSocketPassage
 from proxy.state.cache import Answers
@@ -65,6 +66,7 @@ class Page:
         self.pool = pool
         self.answers = answers
         self.repeats = RepeatBudgets()
+        self.levels = Levels()
         self._ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
 
     def swap(self, rules: RuleSet) -> None:
@@ -94,7 +96,17 @@ class Page:
             await self._carry(exchange, rules, call, ask)
             return
 
-        handled = Handled(self.answers, self.repeats, self.gate, exchange, rules, call, ask)
+        handled = Handled(
+            self.answers,
+            self.repeats,
+            self.levels,
+            self.gate,
+            exchange,
+            rules,
+            call,
+            ask,
+            lambda other: self._estimate(rules, other, now_ms),
+        )
         try:
             kept = await handled.from_cache()  # 504
             if isinstance(kept, Denied):
@@ -108,7 +120,14 @@ class Page:
         self, exchange: Exchange, rules: RuleSet, call: Call, ask: Ask, handled: Handled | None = None
     ) -> None:
         """From the admission to the settlement."""
-        ticket = await self._admit(rules, call, ask)  # 402 429 503
+        ticket: Admitted | Denied | None
+        if handled is None:
+            ticket = await self._admit(rules, call, ask)  # 402 429 503
+        else:
+            ticket = await handled.admit(lambda other, asked: self._admit(rules, other, asked))
+            call = handled.call
+        if ticket is None:
+            return  # answered from the cache
         if isinstance(ticket, Denied):
             await self._refuse(exchange, rules, ticket, call.api.speaks, call, ask.budgets)
             return

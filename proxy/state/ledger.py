@@ -208,7 +208,8 @@ def as_json(fields: dict[str, str]) -> Entry:
 
 def _extra(fields: dict[str, str]) -> Entry:
     """What only calls of rules have that ask for more than counting."""
-    return {"saved": fields.get("saved"), "attempts": json.loads(fields.get("attempts") or "null")}
+    told = {name: fields.get(name) for name in ("saved", "asked_cost", "degraded")}
+    return {**told, "attempts": json.loads(fields.get("attempts") or "null")}
 
 
 def _number(percent: str) -> int | float:

@@ -58,7 +58,12 @@ _OWN_FIELDS: Final = (
     *("usage", "terms", "budgets", "note"),
 )
 LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
-EXTRA_FIELDS: Final = ("saved", "attempts")  # only of calls whose rule asks for more than counting
+EXTRA_FIELDS: Final = (
+    "saved",
+    "asked_cost",
+    "degraded",
+    "attempts",
+)  # only of calls whose rule asks for more than counting
 _ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
 _ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
 _CALL_SIZE: Final = 15  # of the array that settle.lua is given
@@ -477,6 +482,10 @@ def extra_fields(extra: Extra, currency: str) -> tuple[str, ...]:
     fields: list[str] = []
     if extra.saved_atoms:
         fields += ("saved", money.format_decimal(extra.saved_atoms, currency))
+    if extra.asked_atoms is not None:
+        fields += ("asked_cost", money.format_decimal(extra.asked_atoms, currency))
+    if extra.degraded:
+        fields += ("degraded", extra.degraded)
     if extra.attempts:
         lines = [
             {"status": status, "seconds": money.plain(seconds), "cost": money.format_decimal(atoms, currency)}

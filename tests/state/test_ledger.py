@@ -93,6 +93,8 @@ async def test_an_entry_is_found_by_its_id(store: Store, keys: Keys, reader: Rea
         "budgets": [{"name": "monthly", "period": entry["budgets"][0]["period"], "currency": "KRW", "cost": "24.5"}],
         "note": None,
         "saved": None,
+        "asked_cost": None,
+        "degraded": None,
         "attempts": None,
     }
     assert await ledger.find("no id at all") is None
