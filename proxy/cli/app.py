@@ -25,6 +25,8 @@ COMMANDS = (
     "status",
     "ledger",
     "forecast",
+    "recommend",
+    "plan",
     "emergency",
     "audit",
     "alerts",

@@ -1,0 +1,138 @@
+"""Recommendations and next month's plan."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from proxy.admin.problems import Problem
+from proxy.admin.routes import Answer, Asks, Call, Route
+from proxy.core.admin_model import Role
+from proxy.state import forecasts, history
+
+
+class Recommended(Answer):
+    """One recommendation. Savings are decimal strings in `currency`, a month."""
+
+    id: str
+    rule: str
+    api: str
+    about: str
+    monthly_saving: str = Field(description="What it saves after the better recommendations: never counted twice.")
+    monthly_saving_alone: str = Field(description="What it would save if it were the only one.")
+    currency: str
+    effort: int = Field(description="1 (a line) to 3 (work).")
+    text: str
+    evidence: dict[str, str | int]
+    change: str | None = Field(description="Lines of rules.yaml that do it; null where a program has to change.")
+
+
+class Recommendations(Answer):
+    recommendations: list[Recommended] = Field(description="The best first.")
+    set_aside: list[str] = Field(description="Ids that somebody dismissed or put off.")
+
+
+class PlanLine(Answer):
+    api: str
+    expected: str
+    interval80: list[str]
+    saving: str
+    limit: str
+
+
+class NextMonth(Answer):
+    """What next month's limits should be, by API."""
+
+    month: str
+    currency: str
+    budget: str | None = Field(description="The present monthly budget over everything.")
+    fits: bool
+    total: str
+    apis: list[PlanLine]
+    change: str | None
+
+
+class WhichRecommendation(Answer):
+    id: str = Field(min_length=1, max_length=400)
+
+
+class Aside(Asks):
+    id: str = Field(min_length=1, max_length=400)
+    days: int | None = Field(None, ge=1, le=3650, description="For so many days; without it for good.")
+
+
+async def recommendations(call: Call) -> Recommendations:
+    from proxy.control.advising import look
+    from proxy.control.optimize.told import recommendation
+
+    rules, keys, now_ms = call.rules, call.desk.keys, call.now_ms()
+    found = await look(call.client, keys, rules, now_ms)
+    aside = await forecasts.aside(call.client, keys, now_ms)
+    return Recommendations(
+        recommendations=[
+            Recommended(**recommendation(one, rules.currency, call.language)) for one in found if one.id not in aside
+        ],
+        set_aside=sorted(aside),
+    )
+
+
+async def set_aside(call: Call) -> WhichRecommendation:
+    asked: Aside = call.body
+    until_ms = forecasts.FOR_GOOD if asked.days is None else call.now_ms() + asked.days * 86_400_000
+    await forecasts.set_aside(call.client, call.desk.keys, asked.id, until_ms, call.person.name)
+    return WhichRecommendation(id=asked.id)
+
+
+async def show_again(call: Call) -> WhichRecommendation:
+    asked: Aside = call.body
+    if not await forecasts.show_again(call.client, call.desk.keys, asked.id):
+        raise Problem(404, "not_found")
+    return WhichRecommendation(id=asked.id)
+
+
+async def plan(call: Call) -> NextMonth:
+    from proxy.control.advising import look
+    from proxy.control.optimize.plan import next_month
+    from proxy.control.optimize.told import plan as told
+
+    rules, keys, now_ms = call.rules, call.desk.keys, call.now_ms()
+    days = await history.days(call.client, keys, rules.timezone, now_ms)
+    aside = await forecasts.aside(call.client, keys, now_ms)
+    advice = [one for one in await look(call.client, keys, rules, now_ms) if one.id not in aside]
+    return NextMonth(**told(await asyncio.to_thread(next_month, rules, days, advice, now_ms)))
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "/recommendations",
+        Role.VIEWER,
+        "Where money could be saved",
+        recommendations,
+        answers=Recommendations,
+        tag="forecast",
+    ),
+    Route(
+        "POST",
+        "/recommendations/set-aside",
+        Role.OPERATOR,
+        "Dismiss or put off a recommendation",
+        set_aside,
+        answers=WhichRecommendation,
+        takes=Aside,
+        tag="forecast",
+    ),
+    Route(
+        "POST",
+        "/recommendations/show-again",
+        Role.OPERATOR,
+        "Show a recommendation again",
+        show_again,
+        answers=WhichRecommendation,
+        takes=Aside,
+        problems=(404,),
+        tag="forecast",
+    ),
+    Route("GET", "/plan", Role.VIEWER, "Next month's limits by API", plan, answers=NextMonth, tag="forecast"),
+]

@@ -1,0 +1,85 @@
+"""What a rule found, and how several findings on the same calls are kept from counting the same money twice.
+
+Each finding claims part of what its groups cost. They are taken in order of saving against effort; what a later one
+would save is taken of what the earlier ones leave: after a cache that halves a group, a model at half the price saves a
+quarter of it. Integer atoms, rounded down, so that all savings together never exceed what was spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from proxy.control.optimize.facts import Facts, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """savings: atoms a month by group, each at most what the group costs in a month. effort: 1 (a line) to 3 (work).
+
+    evidence: the numbers that the sentence of its rule (text catalogue, "recommend.<rule>") is filled with.
+    change: lines of rules.yaml that do it; "" where a program has to change.
+    """
+
+    rule: str
+    about: str
+    savings: Mapping[Where, int]
+    effort: int
+    evidence: Mapping[str, str | int] = field(default_factory=dict)
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """saving_atoms: a month, after what better recommendations save already; alone_atoms: if it were the only one."""
+
+    id: str
+    rule: str
+    about: str
+    api: str
+    saving_atoms: int
+    alone_atoms: int
+    effort: int
+    evidence: Mapping[str, str | int]
+    change: str
+    savings: Mapping[Where, int]
+
+
+def resolve(findings: Sequence[Finding], facts: Facts) -> list[Recommendation]:
+    """Overlaps resolved; sorted by priority: saving divided by effort, then the id."""
+    whole = {where: facts.monthly(group.cost) for where, group in facts.groups.items()}
+    left = dict(whole)
+    found = []
+    for finding in sorted(findings, key=_priority):
+        net: dict[Where, int] = {}
+        for where, atoms in finding.savings.items():
+            cost = whole.get(where, 0)
+            claim = min(max(0, atoms), cost)
+            net[where] = left[where] * claim // cost if cost else 0
+            left[where] = left.get(where, 0) - net[where]
+        alone = sum(min(max(0, atoms), whole.get(where, 0)) for where, atoms in finding.savings.items())
+        api = next(iter(finding.savings))[0] if finding.savings else ""
+        found.append(
+            Recommendation(
+                f"{finding.rule}:{finding.about}",
+                finding.rule,
+                finding.about,
+                api,
+                sum(net.values()),
+                alone,
+                finding.effort,
+                finding.evidence,
+                finding.change,
+                net,
+            )
+        )
+    return sorted(found, key=lambda one: (-one.saving_atoms // one.effort, one.id))
+
+
+def _priority(finding: Finding) -> tuple[int, str, str]:
+    return -sum(finding.savings.values()) // finding.effort, finding.rule, finding.about
+
+
+def label(where: Where) -> str:
+    """A group's name for ids and people: "openai/chat gpt-4o"."""
+    return f"{where[1]} {where[2]}".strip()

@@ -1,0 +1,131 @@
+"""What recommendations and next month's plan say."""
+
+from __future__ import annotations
+
+TEXT: dict[str, dict[str, str]] = {
+    "recommend.paid_errors": {
+        "en": "{failed} of {calls} calls of {about} failed and were paid for; {retried} of them were retries. A circuit breaker stops paying while the API is ill.",
+        "ko": "{about} 호출 {calls}건 중 {failed}건이 실패했는데도 값을 냈고, 그중 {retried}건은 재시도였습니다. 차단기를 두면 API에 문제가 있는 동안 돈을 내지 않습니다.",
+    },
+    "recommend.repeats": {
+        "en": "{repeated} of {calls} calls of {about} look like one made earlier the same day (same address, model and token counts). A kept answer costs nothing.",
+        "ko": "{about} 호출 {calls}건 중 {repeated}건이 같은 날의 앞선 호출과 똑같아 보입니다(주소, 모델, 토큰 수가 같음). 답을 보관해 두면 돈이 들지 않습니다.",
+    },
+    "recommend.cheaper_model": {
+        "en": "{short} of {calls} calls of {about} are short. {smaller} answers such calls for less than {model}; the saving is computed from their own tokens. The limit below keeps the rest.",
+        "ko": "{about} 호출 {calls}건 중 {short}건이 짧습니다. 이런 호출은 {smaller}가 {model}보다 싸게 답합니다. 절감액은 그 호출들의 실제 토큰으로 계산했고, 아래 한도는 나머지를 지킵니다.",
+    },
+    "recommend.prompt_cache": {
+        "en": "{calls} calls of {about} read long prompts at the full price of {model}. If only {prefix} tokens at their beginning are always the same, the provider's prompt cache makes them cheaper; put the constant part first and switch caching on in the program.",
+        "ko": "{about} 호출 {calls}건이 긴 프롬프트를 {model}의 정가로 읽었습니다. 앞부분 {prefix}토큰만 늘 같아도 제공자의 프롬프트 캐시로 더 싸집니다. 변하지 않는 부분을 앞에 두고 프로그램에서 캐시를 켜 주세요.",
+    },
+    "recommend.batch": {
+        "en": "{burst} of {calls} calls of {about} came 20 or more a minute from one caller. The provider's batch endpoint takes such calls at half the price, with an answer within a day.",
+        "ko": "{about} 호출 {calls}건 중 {burst}건이 한 호출자에게서 1분에 20건 넘게 왔습니다. 제공자의 배치 API는 하루 안에 답하는 대신 반값입니다.",
+    },
+    "recommend.off_hours": {
+        "en": "{share} % of what {about} costs is spent at night and at weekends ({night} calls). Half of it is taken as avoidable; a daily limit keeps it.",
+        "ko": "{about} 비용의 {share} %가 밤과 주말에 쓰였습니다({night}건). 그 절반은 줄일 수 있다고 보았고, 일 한도로 지킬 수 있습니다.",
+    },
+    "recommend.headroom": {
+        "en": "Calls of {about} reserve {times} times what they cost, because max_tokens stands far above use. A closer bound saves no money but lets more calls fit into the budget.",
+        "ko": "{about} 호출은 실제 비용의 {times}배를 예약합니다. max_tokens가 실제보다 훨씬 크기 때문입니다. 한도를 맞추면 돈이 줄지는 않지만 예산에 더 많은 호출이 들어갑니다.",
+    },
+    "recommend.free_tier": {
+        "en": "{unused} free calls a month of {rule} stay unused while {other} is paid for. Send there what can go there.",
+        "ko": "{rule}의 무료 호출이 매달 {unused}건 남는데 {other}에는 돈을 내고 있습니다. 옮길 수 있는 호출은 옮겨 주세요.",
+    },
+    "cli.recommend.summary": {
+        "en": "Show where money could be saved, and how.",
+        "ko": "어디서 어떻게 돈을 아낄 수 있는지 보여 줍니다.",
+    },
+    "cli.recommend.about": {
+        "en": """Looks at the last 30 days of the ledger and tells where money could be saved: how much a month, why, and
+            which lines of rules.yaml do it. Where two recommendations are about the same calls, the money is counted
+            once: each saving is what remains after the better ones. Effort is 1 (a line), 2 (a change) or 3 (work).""",
+        "ko": """원장의 지난 30일을 보고 어디서 돈을 아낄 수 있는지, 한 달에 얼마인지, 왜 그런지, rules.yaml의 어떤 줄이면
+            되는지 알려 줍니다. 같은 호출에 대한 권장이 둘이면 돈은 한 번만 셉니다. 절감액은 더 나은 권장을 따른 뒤에 남는
+            몫입니다. 노력은 1(한 줄), 2(변경), 3(작업)입니다.""",
+    },
+    "cli.recommend.examples": {
+        "en": """\
+spendgate recommend
+spendgate recommend --json
+spendgate recommend --snooze batch:openai/generation --days 60""",
+        "ko": """\
+spendgate recommend
+spendgate recommend --json
+spendgate recommend --snooze batch:openai/generation --days 60""",
+    },
+    "cli.opt.recommend_dismiss": {
+        "en": "Never show this recommendation again.",
+        "ko": "이 권장을 다시 보여 주지 않습니다.",
+    },
+    "cli.opt.recommend_snooze": {
+        "en": "Do not show this recommendation for --days days.",
+        "ko": "이 권장을 --days일 동안 보여 주지 않습니다.",
+    },
+    "cli.opt.recommend_days": {"en": "How long --snooze lasts (default 30).", "ko": "--snooze의 기간 (기본 30일)."},
+    "cli.opt.recommend_restore": {
+        "en": "Show a recommendation again that was dismissed or snoozed.",
+        "ko": "숨긴 권장을 다시 보여 줍니다.",
+    },
+    "cli.recommend.one_at_a_time": {
+        "en": "give one of --dismiss, --snooze and --restore.",
+        "ko": "--dismiss, --snooze, --restore 중 하나만 주세요.",
+    },
+    "cli.recommend.no_such": {
+        "en": "there is no recommendation {id} at the moment.",
+        "ko": "지금은 {id} 권장이 없습니다.",
+    },
+    "cli.recommend.aside": {"en": "{id} is set aside.", "ko": "{id} 권장을 숨겼습니다."},
+    "cli.recommend.restored": {"en": "{id} is shown again.", "ko": "{id} 권장을 다시 보여 줍니다."},
+    "cli.recommend.none": {
+        "en": "There is nothing to recommend: the last 30 days show no clear saving.",
+        "ko": "권장할 것이 없습니다. 지난 30일에 뚜렷이 아낄 곳이 보이지 않습니다.",
+    },
+    "cli.recommend.saving": {
+        "en": "{id}: {saving} a month (effort {effort} of 3)",
+        "ko": "{id}: 한 달에 {saving} (노력 3 중 {effort})",
+    },
+    "cli.recommend.total": {
+        "en": "All of it together: {saving} a month.",
+        "ko": "모두 합하면 한 달에 {saving}입니다.",
+    },
+    "cli.recommend.hidden": {
+        "en": "Set aside and not shown: {count}.",
+        "ko": "숨겨서 보여 주지 않은 권장: {count}개.",
+    },
+    "cli.plan.summary": {
+        "en": "Propose next month's budgets, by API.",
+        "ko": "다음 달 예산을 API별로 제안합니다.",
+    },
+    "cli.plan.about": {
+        "en": """Proposes next month's money by API: what the forecast expects, what the recommendations would save, and a
+            limit that leaves room for a usual surprise. Where all limits together are more than the monthly budget, the
+            less important APIs get less. The lines at the end go into rules.yaml.""",
+        "ko": """다음 달 예산을 API별로 제안합니다. 예측한 금액, 권장을 따르면 줄어드는 금액, 흔한 변동까지 견디는 한도를
+            보여 줍니다. 한도를 모두 더해 월 예산을 넘으면 덜 중요한 API의 몫을 줄입니다. 마지막 줄들을 rules.yaml에
+            넣으면 됩니다.""",
+    },
+    "cli.plan.examples": {
+        "en": "spendgate plan\nspendgate plan --json",
+        "ko": "spendgate plan\nspendgate plan --json",
+    },
+    "cli.plan.none": {
+        "en": "Nothing has been spent yet, so there is nothing to plan by.",
+        "ko": "아직 쓴 돈이 없어 계획의 근거가 없습니다.",
+    },
+    "cli.plan.month": {"en": "{month}: limits of {total} in all.", "ko": "{month}: 한도를 모두 더하면 {total}입니다."},
+    "cli.plan.fits": {"en": "That fits into the monthly budget of {budget}.", "ko": "월 예산 {budget} 안에 듭니다."},
+    "cli.plan.squeezed": {
+        "en": "The forecast asks for more than the monthly budget of {budget}; less important APIs get less.",
+        "ko": "예측대로면 월 예산 {budget}을 넘어 덜 중요한 API의 한도를 줄였습니다.",
+    },
+    "cli.plan.head.api": {"en": "API", "ko": "API"},
+    "cli.plan.head.expected": {"en": "Expected", "ko": "예상"},
+    "cli.plan.head.interval80": {"en": "80 % interval", "ko": "80 % 구간"},
+    "cli.plan.head.saving": {"en": "Could be saved", "ko": "절감 가능"},
+    "cli.plan.head.limit": {"en": "Limit", "ko": "한도"},
+    "cli.plan.change": {"en": "For rules.yaml:", "ko": "rules.yaml에 넣을 내용:"},
+}
