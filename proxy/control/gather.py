@@ -16,7 +16,7 @@ from proxy.core import money
 from proxy.core.history import Day, atoms_in, cost_days, covers
 from proxy.core.model import Budget, RuleSet
 from proxy.core.windows import local_day, window_at
-from proxy.state import forecasts
+from proxy.state import forecasts, services
 from proxy.state.history import SETTLES_DAYS, History
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
@@ -45,6 +45,8 @@ class Gatherer:
         days = await self._history.days(min([today, *began]), today)
         kept = await forecasts.read(self._reader, self._keys, [("budget", one.name) for one in budgets])
         switches = await self.switches(now_ms)
+        states, _ = await services.read(self._reader, self._keys) if rules.services else ({}, {})
+        stopped = sorted(one.name for one in rules.services if states.get(one.name, {}).get("runs") is False)
         found = {}
         for budget, level, window, since, fields in zip(budgets, levels, windows, began, kept, strict=True):
             finished = self._finished(budget, rules, [day for day in days if since <= day.day < today], today)
@@ -60,7 +62,7 @@ class Gatherer:
                 now_ms,
                 finished,
                 projection=projection,
-                services_limited=stopped_apis(rules, budget, switches),
+                services_limited=[*stopped, *stopped_apis(rules, budget, switches)],
                 lifts={name: until for name, until in switches.items() if lifts(name, rules, budget)},
             )
         return found, days[-1]

@@ -26,7 +26,7 @@ from proxy.core.alert_model import Alert
 from proxy.core.history import Day, calls_by_api, spent_by
 from proxy.core.model import Budget, Period, PeriodUnit, RuleSet, Window
 from proxy.core.windows import iso, local_day, window_at
-from proxy.state import proxies
+from proxy.state import proxies, services
 from proxy.state.outbox import Outbox
 from proxy.state.watching import PaceSample, Watching
 
@@ -40,6 +40,7 @@ _HOUR: Final = Period(PeriodUnit.HOUR)
 _LATE_MS: Final = _DAY_MS  # a crossing of a period that is over is still told within this
 _WEEKS_BACK: Final = 12
 _FLOOR_SHARE: Final = 100  # an anomaly is at least a hundredth of the limit
+_TRIES_TOLD: Final = 2
 _SEEN_AGAIN_MS: Final = 5_000  # a key that vanished with less life left than this was not taken away, it ran out
 
 
@@ -124,6 +125,7 @@ class Watcher:
         holding += telling.counting_trouble(today, calls_by_api(day), day.notes)
         holding += await self._unusual(rules, today, spent_today, now_ms)
         holding += await self._circuits(rules, staying)
+        holding += await self._services(rules)
         holding += await self._silent(now_ms, staying)
         await self._tell(holding, staying, now_ms)
         if now_ms - self._sampled_ms >= PACE_EVERY_MS or now_ms < self._sampled_ms:
@@ -211,6 +213,19 @@ class Watcher:
             elif state == "half_open":
                 staying.add(alert.key)
         return found
+
+    # --- services
+
+    async def _services(self, rules: RuleSet) -> list[Alert]:
+        """Those that could not be stopped or started, from the second failure on: the first may be a hiccup."""
+        if not rules.services:
+            return []
+        states, _ = await services.read(self._context.client, self._context.keys)
+        return [
+            telling.service_failed(one.name, "running" if state.get("runs") is False else "stopped", state["error"])
+            for one in rules.services
+            if (state := states.get(one.name)) is not None and state.get("tries", 0) >= _TRIES_TOLD
+        ]
 
     # --- proxies
 

@@ -14,7 +14,7 @@ from proxy.state.client import Stale
 from proxy.state.outbox import Outbox, Record
 from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.watching import Watching
-from tests.control.conftest import Lead
+from tests.control.conftest import RULES, Lead
 from tests.state.calls import SEOUL, at, won
 
 
@@ -174,6 +174,21 @@ async def test_an_open_circuit_is_told_until_it_closes(lead: Lead) -> None:
         states.append([record.state for record in await history(lead)])
     assert states == [[], ["open"], ["open"], ["open"], ["open"], ["resolved"]]
     assert (await history(lead))[0].facts["until"] == "2026-11-23T12:00:35.000+09:00"
+
+
+async def test_a_service_that_fails_twice_is_told_until_it_is_as_wanted(lead: Lead) -> None:
+    lead.use(RULES + "services: [{name: gpu, priority: optional, command: {stop: [/bin/false], start: [/bin/true]}}]\n")
+    one, seen = watcher(lead), []
+    for runs, tries, error in ((True, 1, "exit 1"), (True, 2, "exit 1"), (True, 3, "exit 1"), (False, 0, "")):
+        state = {"runs": runs, "tries": tries, "error": error}
+        await lead.client.ask("HSET", lead.keys.services, "gpu", json.dumps(state))
+        lead.clock.pass_s(5)
+        await one.step(lead.clock())
+        seen.append([record.state for record in await history(lead)])
+    assert seen == [[], ["open"], ["open"], ["resolved"]]
+    facts = (await history(lead))[0].facts
+    assert (facts["service"], facts["wanted"], facts["error"]) == ("gpu", "stopped", "exit 1")
+    assert one.statuses["monthly"].services_limited == ("gpu",)
 
 
 def proxy_info(pid: int) -> ProxyInfo:
