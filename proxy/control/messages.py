@@ -76,7 +76,7 @@ def sentences(told: Told, language: str) -> list[str]:
     if told.facts.get("left"):
         lines.append(say("alert.left", language, **shown))
     lines.append(_next(told, language, shown))
-    lines.append(say(_to_do(told), language))
+    lines.append(say(_to_do(told), language, **shown))
     if told.kind is not Kind.TEST:
         lines.append(say("alert.reference", language, id=told.id))
     return [line for line in lines if line]

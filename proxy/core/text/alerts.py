@@ -139,12 +139,12 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "어디에 쓰는지 보세요: spendgate ledger --last 20.",
     },
     "alert.do.threshold.restrict": {
-        "en": "If these calls must go on, raise the limit in rules.yaml; it holds within a second.",
-        "ko": "계속 호출해야 하면 rules.yaml에서 한도를 올리세요. 1초 안에 적용됩니다.",
+        "en": "If these calls must go on, increase this period's limit: spendgate emergency increase {budget} AMOUNT.",
+        "ko": "계속 호출해야 하면 이번 기간의 한도를 올리세요: spendgate emergency increase {budget} 금액.",
     },
     "alert.do.threshold.stop": {
-        "en": "Raise the limit in rules.yaml, or wait for the reset.",
-        "ko": "rules.yaml에서 한도를 올리거나 초기화될 때까지 기다리세요.",
+        "en": "Increase this period's limit (spendgate emergency increase {budget} AMOUNT), or wait for the reset.",
+        "ko": "이번 기간의 한도를 올리거나(spendgate emergency increase {budget} 금액) 초기화될 때까지 기다리세요.",
     },
     "alert.do.forecast": {
         "en": "Look at what grows with spendgate status, and spend less or raise the limit in time.",
