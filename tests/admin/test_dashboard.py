@@ -44,7 +44,7 @@ admin:
     - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
     - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
 """
-PAGES = ("/", "/forecast", "/usage", "/rules", "/emergency")
+PAGES = ("/", "/forecast", "/usage", "/alerts", "/rules", "/emergency")
 
 
 class _Upstream(http.server.BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.admin.dashboard.app import Seen
+from proxy.admin.dashboard.app import Action, Seen
 from proxy.admin.dashboard.look import Look, ms_of
 
 _KINDS: Final = {"info": "info", "warning": "warn1", "critical": "critical"}
@@ -70,3 +70,6 @@ async def retry(seen: Seen, _form: Mapping[str, str]) -> str:
     """Deliver everything again that was given up."""
     found = await seen.ask.post("/alerts/dead-letters/retry")
     return seen.look.t("dash.retried", count=found["retried"])
+
+
+ACTIONS: Final = (Action("/do/alerts/acknowledge", acknowledge), Action("/do/alerts/retry", retry))

@@ -19,7 +19,7 @@ async def page(seen: Seen) -> dict[str, Any]:
     """Values of forecast.html."""
     look, ask = seen.look, seen.ask
     kept = (await ask.get("/forecast"))["forecasts"]
-    budgets = (await ask.get("/budgets"))["budgets"] if ("GET", "/budgets") in ask.routes else []
+    budgets = (await ask.get("/budgets"))["budgets"]
     today = date.fromisoformat(local_day(look.now_ms, look.timezone))
     first = today.replace(day=1)
     before = (first - timedelta(days=1)).replace(day=1)

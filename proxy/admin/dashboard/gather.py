@@ -37,7 +37,7 @@ async def page(seen: Seen) -> dict[str, Any]:
             )
             for one in standing
         ],
-        saved_cache=month["saved"],
+        saved=month["saved"],
         today=await ledger.today(look.timezone, look.now_ms),
         in_flight=len(await ledger.in_flight()),
         last=[entry async for entry in ledger.last(_LAST, look.now_ms)],

@@ -42,8 +42,7 @@ class Overview:
     levels: Sequence[Mapping[str, Any]]
     projections: Mapping[str, Projection] = field(default_factory=dict)
     restrictions: Sequence[Restriction] = ()
-    saved_cache: str = "0"
-    saved_ladder: str = "0"
+    saved: str = "0"  # by kept answers and cheaper calls, this month
     today: Mapping[str, Any] = field(default_factory=dict)  # API -> Spent
     in_flight: int = 0
     last: Sequence[Mapping[str, Any]] = ()
@@ -64,7 +63,6 @@ def context(look: Look, facts: Overview) -> dict[str, Any]:
     apis = sorted(
         ((name, spent) for name, spent in facts.today.items() if spent.calls), key=lambda one: -one[1].cost_atoms
     )
-    saved = Decimal(facts.saved_cache) + Decimal(facts.saved_ladder)
     return {
         "title": look.t("dash.tab.overview"),
         "main": None if chosen is None else _main(look, facts, chosen),
@@ -76,11 +74,7 @@ def context(look: Look, facts: Overview) -> dict[str, Any]:
         "restrictions": [
             {"kind": one.kind, "what": one.what, "until": look.until(one.until_ms)} for one in facts.restrictions
         ],
-        "saved": {
-            "total": look.money(saved),
-            "cache": look.money(facts.saved_cache),
-            "ladder": look.money(facts.saved_ladder),
-        },
+        "saved": look.money(facts.saved),
         "today": {
             "cost": look.money(money.from_atoms(spent_today, look.currency)),
             "calls": look.count(sum(spent.calls for spent in facts.today.values())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import emergency, forecast, gather, rules, usage
+from proxy.admin.dashboard import alerts, emergency, forecast, gather, rules, usage
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
@@ -10,8 +10,9 @@ PAGES = (
     Page("forecast", "/forecast", "forecast.html", forecast.page, live="forecast_live.html"),
     Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
     Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
+    Page("alerts", "/alerts", "alerts.html", alerts.page, live="alerts_live.html", alone=True),
     Page("rules", "/rules", "rules.html", rules.page),
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
 )
 
-ACTIONS: tuple[Action, ...] = emergency.ACTIONS
+ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS)
