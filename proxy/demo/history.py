@@ -39,10 +39,17 @@ callers:
   - {{name: web, key_env: DEMO_KEY_WEB}}
   - {{name: batch, key_env: DEMO_KEY_BATCH}}
   - {{name: bot, key_env: DEMO_KEY_BOT}}
+services:
+  - {{name: database, priority: essential, apis: [openai], dry_run: true}}
+  - {{name: ai-worker, priority: important, depends_on: [database], apis: [openai], dry_run: true}}
+  - {{name: reports, priority: optional, depends_on: [ai-worker], apis: [openai], dry_run: true}}
+  - {{name: crawler, priority: optional, depends_on: [database], apis: [openai], dry_run: true}}
 apis:
   - name: openai
     upstream: {chat}
     speaks: openai
+    rate_limits: [60/minute, 200000 tokens/hour, 8 concurrent]
+    breaker: {{failures: 50%, of_at_least: 10, window: 60s, open_for: 30s, probes: 2}}
     prices:
       - {{name: models, match: {{method: GET, path: /v1/models}}, free: true}}
       - {{name: chat, match: {{method: POST, path: /v1/chat/completions}}, catalog: openai, max_output_tokens: 4000}}

@@ -32,19 +32,24 @@ apis:
   - name: chat
     upstream: {upstream}
     speaks: openai
+    rate_limits: [500/minute]
+    breaker: {{failures: 50%, of_at_least: 10, window: 60s, open_for: 30s}}
     prices:
       - {{match: {{path: /v1/models*}}, free: true}}
       - {{match: {{method: POST, path: /v1/*}}, tokens: {{input: 10000, output: 50000}}}}
   - name: map
     upstream: {upstream}
     prices: [{{name: search, match: {{path: /v2/**}}, per_request: 2}}]
+services:
+  - {{name: database, priority: essential, command: {{stop: ["true"], start: ["true"]}}}}
+  - {{name: reports, priority: optional, depends_on: [database], command: {{stop: ["true"], start: ["true"]}}}}
 admin:
   tokens:
     - {{name: anna, role: admin, token_env: TOKEN_ADMIN}}
     - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
     - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
 """
-PAGES = ("/", "/forecast", "/usage", "/alerts", "/rules", "/emergency")
+PAGES = ("/", "/forecast", "/services", "/usage", "/alerts", "/rules", "/emergency")
 
 
 class _Upstream(http.server.BaseHTTPRequestHandler):
@@ -242,6 +247,17 @@ def test_a_budget_that_is_used_up_opens_by_increase_and_by_bypass(browser: Brows
         act(page, "increase", budget="monthly", amount="500", reason="a launch")
         act(page, "increase", budget="chat-daily", amount="500", reason="a launch")
         assert spend(proxy).status_code == 200
+
+
+def test_a_service_is_stopped_by_hand_and_given_back(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy) as page:
+        page.goto(f"{proxy.admin_url}/services")
+        row = page.locator("tr", has_text="reports")
+        row.locator("[name=reason]").fill("maintenance")
+        row.locator("button[value=stop]").click()
+        expect(page.locator(".notice.done")).to_be_visible()
+        expect(page.locator("tr", has_text="reports").locator("button[value=auto]")).to_be_visible()
+        expect(page.locator("section", has=page.locator("#actions"))).to_contain_text("maintenance")
 
 
 def test_a_viewer_sees_no_buttons_and_cannot_act_by_hand(browser: Browser, proxy: RunningProxy) -> None:

@@ -35,6 +35,10 @@ class Look:
     def count(self, number: int) -> str:
         return words.count(number, self.language)
 
+    def number(self, text: str) -> str:
+        """A decimal string with its thousands."""
+        return words.number(Decimal(text), self.language)
+
     def moment(self, at_ms: int, timezone: str | None = None) -> str:
         return words.moment(at_ms, timezone or self.timezone, self.language, self.now_ms)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import alerts, emergency, forecast, gather, rules, usage
+from proxy.admin.dashboard import alerts, emergency, forecast, gather, rules, services, usage
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
     Page("overview", "/", "overview.html", gather.page, live="overview_live.html"),
     Page("forecast", "/forecast", "forecast.html", forecast.page, live="forecast_live.html"),
+    Page("services", "/services", "services.html", services.page),
     Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
     Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
     Page("alerts", "/alerts", "alerts.html", alerts.page, live="alerts_live.html", alone=True),
@@ -15,4 +16,4 @@ PAGES = (
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
 )
 
-ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS, *services.ACTIONS)

@@ -29,7 +29,7 @@ async def page(seen: Seen) -> dict[str, Any]:
     chosen = {name: seen.query.get(name, "") for name in ("api", "caller", "state")}
     entries = await ask.get("/ledger", {"last": "50", **{name: value for name, value in chosen.items() if value}})
     spread = {row["api"]: row for row in recent["apis"]}
-    live = {api["name"]: api for api in await _levels(seen)}
+    live = await _guards(seen)
     return {
         "title": look.t("dash.tab.usage"),
         "span": look.t("dash.span_of", first=look.day_of(found["from"]), last=look.day_of(found["to"])),
@@ -103,12 +103,15 @@ async def entry(seen: Seen) -> dict[str, Any]:
     }
 
 
-async def _levels(seen: Seen) -> list[dict[str, Any]]:
-    """Breakers and limits by API, where the API tells them."""
-    if ("GET", "/limits") not in seen.ask.routes:
-        return []
-    answer: list[dict[str, Any]] = (await seen.ask.get("/limits"))["apis"]
-    return answer
+async def _guards(seen: Seen) -> dict[str, dict[str, Any]]:
+    """The breaker and the limits of each API."""
+    found: dict[str, dict[str, Any]] = {}
+    for breaker in (await seen.ask.get("/breakers"))["breakers"]:
+        found.setdefault(breaker["name"], {"limits": []})["breaker"] = breaker
+    for limit in (await seen.ask.get("/limits"))["limits"]:
+        if limit["api"] is not None:
+            found.setdefault(limit["api"], {"limits": []})["limits"].append(limit)
+    return found
 
 
 def _days(text: str) -> int:
@@ -166,7 +169,7 @@ def _api(
         "refused": look.count(row["refused"]),
         "breaker": breaker and {"kind": breaker["state"], "text": look.t(f"dash.breaker.{breaker['state']}")},
         "limits": [
-            look.t("dash.limit", left=look.count(one["left"]), limit=look.count(one["limit"]), name=one["name"])
+            look.t("dash.limit", left=look.number(one["left"]), limit=look.number(one["limit"]), name=one["name"])
             for one in (live.get("limits", ()) if live else ())
         ],
     }

@@ -58,6 +58,11 @@ def count(number: int, language: str) -> str:
     return format_decimal(number, "#,##0", locale=locale_of(language))
 
 
+def number(value: Decimal, language: str) -> str:
+    """A number with its thousands and as many decimals as it has."""
+    return format_decimal(value, "#,##0.#########", locale=locale_of(language))
+
+
 def share(ratio: Decimal | float, language: str) -> str:
     """A ratio as a percentage: "72.3%" and "4%"; never "100%" for what is below it."""
     value = Decimal(str(ratio))
