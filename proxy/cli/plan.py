@@ -51,10 +51,12 @@ def _show(frame: Frame, made: dict[str, Any]) -> None:
 
     from rich.table import Table
 
+    from proxy.core import money
     from proxy.core.figures import number, with_unit
 
     def amount(text: str) -> str:
-        return with_unit(number(Decimal(text)), made["currency"], frame.lang)
+        digits = "1" if money.exponent(made["currency"]) == 6 else "0.01"
+        return with_unit(number(Decimal(text).quantize(Decimal(digits))), made["currency"], frame.lang)
 
     click.echo(frame.say("plan.month", month=made["month"], total=amount(made["total"])))
     if made["budget"] is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from proxy.state.ledger import Ledger
 
 LOOK_BACK_DAYS: Final = 30
-MOST_ENTRIES: Final = 300_000  # a busy proxy's month is judged by its newest calls
+MOST_ENTRIES: Final = 100_000  # a busy proxy's month is judged by its newest calls
 _DAY_MS: Final = 86_400_000
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.control.advising import look
 from proxy.control.forecasting import refresh
 from proxy.control.jobs import Context
 from proxy.rules_file import load_text
@@ -103,3 +104,21 @@ async def test_recommendations_are_set_aside_and_shown_again(client: Client) -> 
     assert await forecasts.show_again(client, KEYS, "idle:gpu")
     assert not await forecasts.show_again(client, KEYS, "idle:gpu")
     assert await client.ask("TTL", KEYS.recommendations) > 0
+
+
+async def test_recommendations_come_from_the_last_thirty_days_of_the_ledger(client: Client) -> None:
+    rules = load_text(RULES).rules
+    assert rules is not None
+    blank = dict.fromkeys(("fx_rate", "fx_date", "model", "usage", "terms", "budgets", "note"), "")
+    usual = {"api": "chat", "rule": "chat/ask", "caller": "a", "method": "GET", "path": "/x", "state": "settled"}
+    usual |= {"cost": "3", "currency": "KRW", "original_cost": "3", "original_currency": "KRW", "estimate": "3"}
+    for back, status in ((45, 500), (15, 500), (15, 200), (1, 500)):
+        day = LAST - timedelta(days=back)
+        for index in range(8):
+            told = {"id": f"{back}-{status}-{index}", "at": f"{day}T12:{index:02d}:00.000+09:00", "status": status}
+            fields = [word for pair in (usual | blank | told).items() for word in pair]
+            await client.ask("XADD", KEYS.ledger(f"{day:%Y-%m}"), "*", *fields)
+    (found,) = await look(client, KEYS, rules, NOW)
+    assert found.id == "paid_errors:chat/ask"
+    assert (found.evidence["failed"], found.evidence["calls"]) == (16, 24)
+    assert found.saving_atoms == 16 * 3 * WON * 30 // 15  # the ledger's entries reach back fifteen days

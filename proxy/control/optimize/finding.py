@@ -61,7 +61,7 @@ def resolve(findings: Sequence[Finding], facts: Facts) -> list[Recommendation]:
         api = next(iter(finding.savings))[0] if finding.savings else ""
         found.append(
             Recommendation(
-                f"{finding.rule}:{finding.about}",
+                f"{finding.rule}:{finding.about}".replace(" ", ":"),
                 finding.rule,
                 finding.about,
                 api,
