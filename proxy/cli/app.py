@@ -31,6 +31,7 @@ COMMANDS = (
     "audit",
     "alerts",
     "services",
+    "charge",
     "check",
     "price",
     "schema",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.control import forecasting, services
+from proxy.control import fixed, forecasting, services
 from proxy.control.delivery import deliver
 from proxy.control.jobs import Job
 from proxy.control.watch import watch
@@ -12,4 +12,5 @@ JOBS: list[Job] = [
     Job("watch", 1.0, watch),
     Job("deliver", 1.0, deliver),
     services.JOB,
+    fixed.JOB,
 ]

@@ -24,6 +24,7 @@ import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
 from proxy.core.alert_model import LOG_CHANNEL, Channel
+from proxy.core.fixed_model import FixedCost
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import USUALLY_CHARGED, Handling
 from proxy.core.handling_model import StatusSet as StatusSet
@@ -407,6 +408,7 @@ class RuleSet:
     digest: str  # sha256 of the text, first 12 hex digits
     admin: Admin = ADMIN_OF_NOBODY
     services: tuple[Service, ...] = ()
+    fixed_costs: tuple[FixedCost, ...] = ()
     limit_currencies: tuple[str, ...] = ()  # of cost limits
     channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
 

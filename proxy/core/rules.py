@@ -41,11 +41,12 @@ from proxy.core.rules_checks import (
     rule_id,
     unreachable_problems,
 )
+from proxy.core.rules_fixed import compile_fixed
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
 from proxy.core.rules_prices import RuleCompiler, first
 from proxy.core.rules_services import compile_services
 
-LATER = ("fixed_costs", "optimize")
+LATER = ("optimize",)
 DEFAULT_WARN_BP, DEFAULT_RESTRICT_BP, DEFAULT_STOP_BP = (7000, 8000, 9000), 9500, 10000
 # providers whose API answers in OpenAI's way, so that its SDK is the one that reads our refusals
 OPENAI_LIKE = frozenset(
@@ -156,6 +157,9 @@ class _Compiler:
             apis=apis,
             source=self.source,
             digest=digest,
+            fixed_costs=compile_fixed(
+                document, self.currency, Period(PeriodUnit.MONTH), self.prices.convertible, self.problems
+            ),
             services=compile_services(document, self.variable, tuple(b.name for b in self.budgets), self.problems),
             admin=compile_admin(document["admin"], self.variable, self.problems),
             limit_currencies=tuple(self.prices.guards.currencies),

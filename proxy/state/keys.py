@@ -24,6 +24,7 @@ PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
 FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
 RECOMMENDATIONS_KEPT_S = 400 * DAY_S  # after the last one that was dismissed or put off
+CHARGES_KEPT_S = 400 * DAY_S  # after the last one
 SERVICES_KEPT_S = 400 * DAY_S  # after the last change
 AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
 ALERTS_KEPT_S = 400 * DAY_S  # after the alert
@@ -59,6 +60,7 @@ PATTERNS: dict[str, str] = {
     "cache:sizes:<rule>": "hash",
     "session:<digest>": "hash",
     "login:<address>": "string",
+    "charges": "hash",
     "services": "hash",
     "audit": "stream",
     "audit:head": "hash",
@@ -85,6 +87,7 @@ class Keys:
         "alerts_told",
         "audit",
         "audit_head",
+        "charges",
         "leader",
         "leases",
         "outbox",
@@ -105,6 +108,7 @@ class Keys:
         self.switches = f"{self.prefix}switches"
         self.thresholds = f"{self.prefix}thresholds"
         self.leader = f"{self.prefix}leader"
+        self.charges = f"{self.prefix}charges"
         self.services = f"{self.prefix}services"
         self.audit = f"{self.prefix}audit"
         self.audit_head = f"{self.prefix}audit:head"

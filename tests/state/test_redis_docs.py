@@ -78,6 +78,7 @@ EXPECTED = {
     "HGETALL 'KEY:recommendations": ["batch:openai", "9007199254740991 anna"],
     "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
     "HGET 'KEY:cache:sizes": ["15"],
+    "HGETALL 'KEY:charges": ["fixed:database", "1795402800000"],
     "HGETALL 'KEY:services": ["hand:reports", "stop"],
     "XREVRANGE 'KEY:audit": ["noted", "anna", "first of all"],
     "HGETALL 'KEY:audit:head": ["count", "1", "hash"],
@@ -151,6 +152,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
     await store.call("HSET", keys.session("0abc"), "token", "0def")
     await store.call("SET", keys.login("127.0.0.1"), 1)
+    await store.call("HSET", keys.charges, "fixed:database", "1795402800000")
     await store.call("HSET", keys.services, "hand:reports", "stop")
     await store.call("HSET", keys.switches, "api:kakao-map", "9007199254740991 17-0")
     (month,) = await store.call("KEYS", keys.prefix + "budget:monthly:*")
