@@ -49,7 +49,7 @@ admin:
     - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
     - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
 """
-PAGES = ("/", "/forecast", "/services", "/usage", "/alerts", "/rules", "/emergency")
+PAGES = ("/", "/forecast", "/optimize", "/services", "/usage", "/alerts", "/rules", "/emergency")
 
 
 class _Upstream(http.server.BaseHTTPRequestHandler):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import alerts, emergency, forecast, gather, rules, services, usage
+from proxy.admin.dashboard import alerts, emergency, forecast, gather, optimize, rules, services, usage
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
     Page("overview", "/", "overview.html", gather.page, live="overview_live.html"),
     Page("forecast", "/forecast", "forecast.html", forecast.page, live="forecast_live.html"),
+    Page("optimize", "/optimize", "optimize.html", optimize.page),
     Page("services", "/services", "services.html", services.page),
     Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
     Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
@@ -16,4 +17,4 @@ PAGES = (
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
 )
 
-ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS, *services.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS, *optimize.ACTIONS, *services.ACTIONS)
