@@ -46,10 +46,11 @@
       series.push(line);
       void index;
     });
+    const bars = data.series.some((one) => one.kind === "bars");
     return {
       width, height: Math.max(220, Math.min(340, width * 0.42)), series,
       bands: (data.bands || []).map((pair) => ({ series: pair, fill: colour("track") })),
-      scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max(high * 1.06, 1e-9)] } },
+      scales: { x: { time: false, range: (_, low, high) => (bars ? [low - 0.6, high + 0.6] : [low, high]) }, y: { range: (_, low, high) => [0, Math.max(high * 1.06, 1e-9)] } },
       axes: [
         { ...axis, values: (_, splits) => splits.map((at) => data.short[data.x.indexOf(at)] ?? ""), incrs: [1, 2, 3, 5, 7, 10, 14, 30], space: 55 },
         { ...axis, values: (_, splits) => splits.map(money), size: 72 },
