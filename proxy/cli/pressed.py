@@ -98,7 +98,7 @@ def table(frame: Frame, document: dict[str, Any]) -> RenderableType | None:
         for circuit in api.get("breakers", ()):
             state = Text(frame.say(f"breaker.{circuit['state']}"), style=COLOURS[circuit["state"]])
             if circuit["why"]:
-                state.append(f" ({frame.say('breaker.why.' + circuit['why'].replace(' ', '_'))})")
+                state.append(f": {frame.say('breaker.why.' + circuit['why'].replace(' ', '_'))}")
             if circuit["next_probe_at"]:
                 state.append(", " + frame.say("breaker.until", when=moment(circuit["next_probe_at"], here=True)))
             grid.add_row(f"  {circuit['name']} · {frame.say('status.circuit')}", state)
