@@ -42,6 +42,7 @@ async def take(settings: Settings, loaded: Loaded, place: Place, language: str, 
         "proxies": [],
         "in_flight": 0,
         "notes": [],
+        "callers": [],
     }
     if place.url is None:
         document["store"]["reachable"] = False
