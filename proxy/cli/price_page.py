@@ -30,6 +30,7 @@ def show(frame: Frame, rules: RuleSet, priced: Priced, used_units: int) -> None:
         return
     assert priced.estimate is not None  # noqa: S101 - a rule always has an estimate
     _estimate(console, frame, rules, priced.estimate, used_units)
+    _ladder(console, frame, rules, priced)
     if priced.bill is None:
         _terms(console, frame, rules, quota.cost_at(priced.estimate, used_units))
         console.print(frame.say("price.no_response"), style="bright_black")
@@ -71,6 +72,23 @@ def _estimate(console: Console, frame: Frame, rules: RuleSet, estimate: Estimate
     if estimate.problem:
         console.print(f"  {frame.say('price.note', note=estimate.problem)}", style="yellow")
     console.print()
+
+
+def _ladder(console: Console, frame: Frame, rules: RuleSet, priced: Priced) -> None:
+    """What the call becomes when the budget nears its end."""
+    for rung in priced.rungs:
+        if rung.estimate is None:
+            line = frame.say("price.rung_as_asked", percent=f"{rung.at_bp / 100:g}")
+        else:
+            shown = amount(rung.estimate.cost.atoms[rules.currency], rules.currency, frame.lang)
+            basis = frame.say(f"price.basis.{rung.estimate.basis}")
+            what = rung.told.partition("; ")[2]
+            line = frame.say("price.rung", percent=f"{rung.at_bp / 100:g}", what=what, amount=shown, basis=basis)
+        if rung.stale:
+            line += " " + frame.say("price.rung_stale")
+        console.print(line)
+    if priced.rungs:
+        console.print()
 
 
 def _bill(console: Console, frame: Frame, rules: RuleSet, bill: Bill) -> None:

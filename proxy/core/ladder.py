@@ -9,13 +9,15 @@ a body that is signed or is no JSON object is not touched. Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import structs
 
 from proxy.core.handling_model import Rung
 from proxy.core.jsonedit import NotAnObject, set_fields
-from proxy.core.model import Level
+from proxy.core.model import Estimate, Level, Outbound, Rule
 
 Path = tuple[str, ...]
 
@@ -41,7 +43,11 @@ def step(rungs: Sequence[Rung], level: Level | None, own_atoms: int = 0) -> Step
     if level is None or level.limit_atoms <= 0:
         return None
     used = level.spent_atoms + max(0, level.reserved_atoms - own_atoms)
-    reached = [rung for rung in rungs if used * 10_000 >= rung.at_bp * level.limit_atoms]
+    return together([rung for rung in rungs if used * 10_000 >= rung.at_bp * level.limit_atoms])
+
+
+def together(reached: Sequence[Rung]) -> Step | None:
+    """Rungs as one step; None for none."""
     if not reached:
         return None
     sets: dict[Path, Any] = {}
@@ -82,6 +88,34 @@ def rewritten(body: bytes, sets: Sequence[tuple[Path, Any]]) -> tuple[bytes, tup
         return set_fields(body, changes), tuple(".".join(path) for path in changes)
     except NotAnObject:
         return body, ()
+
+
+def candidates(rule: Rule, outbound: Outbound, reached: Step) -> Iterator[tuple[Rule, Outbound, tuple[str, ...]]]:
+    """What a call may become at a step: its rule (with the prices that then hold), the call, the fields changed.
+
+    The first whose estimate is no higher than that of the call as asked for is the one to make; a model of the rung's
+    that is dearer than the one asked for is left out in the second.
+    """
+    if is_signed(outbound.headers, outbound.query):
+        return
+    place = reached.elsewhere.upstream if reached.elsewhere is not None else None
+    if place is not None and (place.catalog is not None or place.per_request is not None):
+        price = rule.price
+        catalog = place.catalog if place.catalog is not None else price.catalog
+        per_request = place.per_request if place.per_request is not None else price.per_request
+        rule = replace(rule, price=replace(price, catalog=catalog, per_request=per_request))
+    for sets in (reached.sets, tuple(pair for pair in reached.sets if pair[0] != ("model",))):
+        body, names = rewritten(outbound.body, sets) if outbound.body else (outbound.body, ())
+        if names:
+            yield rule, structs.replace(outbound, body=body, body_size=len(body or b"")), names
+        elif place is not None:
+            yield rule, outbound, ()
+
+
+def cheaper(asked: Estimate, changed: Estimate, currency: str) -> bool:
+    """Whether a changed call is no dearer than the one asked for, as far as anybody can tell."""
+    known = asked.problem is None and changed.problem is None
+    return known and changed.cost.atoms[currency] <= asked.cost.atoms[currency]
 
 
 def _present(document: dict[str, Any], path: Path) -> Path:

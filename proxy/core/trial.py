@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from proxy.core import match, meter, money, price, quota
+from proxy.core import ladder, match, meter, money, price, quota
 from proxy.core.model import Api, Bill, Estimate, Outbound, Policy, Rule, RuleSet
 from proxy.core.recording import Request, Response
 
@@ -26,6 +26,20 @@ class Priced:
     estimate: Estimate | None
     bill: Bill | None
     observed: bool  # no rule, but the rules let such calls pass
+    rungs: tuple[Rung, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What the call becomes on one rung of its rule's ladder.
+
+    told: as X-Spendgate-Degraded says it. estimate None: it is made as asked, because nothing cheaper comes of it.
+    """
+
+    at_bp: int
+    told: str
+    stale: bool
+    estimate: Estimate | None
 
 
 def work_out(
@@ -74,7 +88,24 @@ def work_out(
         )
         position = used_units if estimate.quota is not None else None
         bill = price.actual(rules, rule, outbound, estimate, usage, position, now_ms)
-    return Priced(request, api, tried, rule, estimate, bill, observed)
+    return Priced(request, api, tried, rule, estimate, bill, observed, _rungs(rules, rule, outbound, estimate, now_ms))
+
+
+def _rungs(rules: RuleSet, rule: Rule, outbound: Outbound, asked: Estimate, now_ms: int) -> tuple[Rung, ...]:
+    rungs = rule.handling.ladder if rule.handling is not None else ()
+    out: list[Rung] = []
+    for number in range(1, len(rungs) + 1):
+        step = ladder.together(rungs[:number])
+        if step is None:
+            continue
+        told, found = ladder.told(step.at_bp, ()), None
+        for other, changed, names in ladder.candidates(rule, outbound, step):
+            estimate = price.estimate(rules, other, changed, now_ms, None)
+            if ladder.cheaper(asked, estimate, rules.currency):
+                told, found = ladder.told(step.at_bp, names, elsewhere=step.elsewhere is not None), estimate
+                break
+        out.append(Rung(step.at_bp, told, step.serve_stale, found))
+    return tuple(out)
 
 
 def _destination(rules: RuleSet, request: Request) -> tuple[Api | None, str]:

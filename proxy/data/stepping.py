@@ -19,7 +19,7 @@ from proxy.core import ladder
 from proxy.core.handling_model import Rung
 from proxy.core.headers import KEY_HEADERS
 from proxy.core.ladder import Step
-from proxy.core.model import Admitted, Api, Ask, Credentials, Denied, Estimate, Level
+from proxy.core.model import Admitted, Ask, Credentials, Denied, Estimate, Level
 from proxy.data.inbound import Call
 
 _KEPT: Final = 4096
@@ -113,36 +113,28 @@ class Stepping:
     def _change(self, step: Step) -> Changed | None:
         """What the call becomes, if that is no dearer than what was asked for."""
         call, asked = self._call, self._ask.estimate
-        outbound = call.outbound
-        if ladder.is_signed(outbound.headers, outbound.query) or asked.problem is not None:
-            return None
-        place, api = _elsewhere(call, step.elsewhere)
-        all_sets = step.sets
-        for sets in (all_sets, tuple(pair for pair in all_sets if pair[0] != ("model",))):
-            body, names = ladder.rewritten(outbound.body, sets) if outbound.body else (outbound.body, ())
-            if not names and step.elsewhere is None:
-                return None
+        place = _elsewhere(call, step.elsewhere)
+        for rule, outbound, names in ladder.candidates(call.rule, call.outbound, step):
             changed = replace(
                 place,
-                api=api,
-                outbound=replace(outbound, body=body, body_size=len(body or b"")) if names else outbound,
-                payload=body if names else call.payload,
+                rule=rule,
+                outbound=outbound,
+                payload=outbound.body if names else call.payload,
                 dropped=place.dropped | {b"content-encoding"} if names else place.dropped,
                 heading=None,
             )
             estimate = self._price(changed)
-            ledger = self._ask.currency
-            if estimate.problem is None and estimate.cost.atoms[ledger] <= asked.cost.atoms[ledger]:
+            if ladder.cheaper(asked, estimate, self._ask.currency):
                 told = ladder.told(step.at_bp, names, elsewhere=step.elsewhere is not None)
                 return Changed(changed, estimate, told, call, asked)
         return None
 
 
-def _elsewhere(call: Call, rung: Rung | None) -> tuple[Call, Api]:
+def _elsewhere(call: Call, rung: Rung | None) -> Call:
     """The call as it goes to a cheaper place: with that place's keys, and none of anybody else's."""
     place = rung.upstream if rung is not None else None
     if place is None:
-        return call, call.api
+        return call
     api = dataclasses.replace(
         call.api,
         scheme=place.scheme,
@@ -152,10 +144,4 @@ def _elsewhere(call: Call, rung: Rung | None) -> tuple[Call, Api]:
         credentials=tuple(Credentials(header, value) for header, value in place.credentials),
         trust=None,
     )
-    price = call.rule.price
-    if place.catalog is not None:
-        price = dataclasses.replace(price, catalog=place.catalog)
-    if place.per_request is not None:
-        price = dataclasses.replace(price, per_request=place.per_request)
-    rule = dataclasses.replace(call.rule, price=price)
-    return replace(call, rule=rule, forward=False, dropped=call.dropped | KEY_HEADERS | _COOKIES), api
+    return replace(call, api=api, forward=False, dropped=call.dropped | KEY_HEADERS | _COOKIES)

@@ -207,3 +207,42 @@ def test_no_url_breaks_the_reader(url: str) -> None:
         return
     assert found.host
     assert found.path.startswith("/") or found.path
+
+
+LADDER = """
+version: 1
+currency: KRW
+fx: {USD: 1390}
+budgets: [{name: monthly, limit: 15000}]
+apis:
+  - name: openai
+    upstream: https://api.openai.com
+    prices:
+      - match: {path: /v1/*}
+        catalog: openai
+        cache: {ttl: 10m, stale: 1d}
+        degrade:
+          - {at: 80%, set: {model: gpt-4o, max_tokens: 20}}
+          - {at: 90%, set: {model: gpt-4o-mini}, serve_stale: true}
+"""
+
+
+def test_the_page_tells_what_each_rung_makes_of_the_call(quick: Spendgate, tmp_path: Path) -> None:
+    rules = tmp_path / "ladder.yaml"
+    rules.write_text(LADDER)
+
+    def rungs(**more: Any) -> list[str]:
+        body = json.dumps({**BODY, **more})
+        url = "https://api.openai.com/v1/chat/completions"
+        done = quick("price", "-X", "POST", url, "-d", body, "--rules", str(rules))
+        assert done.returncode == 0, done.stderr
+        text = " ".join(done.stdout.split())
+        return text[text.index("From 80 %") : text.index("input_tokens")].split("From ")[1:]
+
+    first, second = rungs(model="gpt-5-nano")  # far cheaper than gpt-4o, whatever the length
+    assert first.startswith("80 % of the budget on: set=max_tokens, then ")
+    assert second.startswith("90 % of the budget on: set=model,max_tokens, then ")
+    assert "even a stale one" in second
+    first, second = rungs(max_tokens=5)
+    assert first.startswith("80 % of the budget on: as asked")
+    assert second.startswith("90 % of the budget on: as asked")

@@ -141,6 +141,18 @@ TEXT: dict[str, dict[str, str]] = {
     "cli.price.basis.exact": {"en": "exactly", "ko": "정확한 금액"},
     "cli.price.basis.worst_case": {"en": "at the most", "ko": "최대치"},
     "cli.price.basis.learned": {"en": "as such calls have shown", "ko": "지난 호출로 미루어"},
+    "cli.price.rung": {
+        "en": "From {percent} % of the budget on: {what}, then {amount}, {basis}.",
+        "ko": "예산의 {percent} %부터: {what}, 그때는 {amount}, {basis}.",
+    },
+    "cli.price.rung_as_asked": {
+        "en": "From {percent} % of the budget on: as asked, because nothing cheaper comes of it.",
+        "ko": "예산의 {percent} %부터: 더 싸질 것이 없어 요청 그대로 보냅니다.",
+    },
+    "cli.price.rung_stale": {
+        "en": "If there is a kept answer, even a stale one, it is given instead.",
+        "ko": "보관된 응답이 있으면 오래되었더라도 그것으로 답합니다.",
+    },
     "cli.price.quota": {
         "en": "{used} of the period's requests or units used before it (--used)",
         "ko": "이 기간에 앞서 쓴 요청 수 또는 단위: {used} (--used)",
