@@ -139,9 +139,11 @@ def _list(frame: Frame, settings: Settings, rules: RuleSet, count: int, *, as_js
 
     from proxy.core.text import say
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
-    for key in ("alerts.at", "alerts.id", "alerts.severity", "alerts.what", "alerts.told"):
-        table.add_column(frame.say(key), overflow="fold", no_wrap=key != "alerts.what")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black", expand=True)
+    for key in ("alerts.at", "alerts.id", "alerts.severity"):
+        table.add_column(frame.say(key), no_wrap=True)
+    table.add_column(frame.say("alerts.what"), overflow="fold", ratio=3)
+    table.add_column(frame.say("alerts.told"), overflow="fold", ratio=2)
     for row in rows:
         severity = Text(say(f"alert.severity.{row['severity']}", frame.lang), style=_COLOURS[row["severity"]])
         seen = f"\n{frame.say('alerts.seen', who=row['acknowledged_by'])}" if row["acknowledged_by"] else ""

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -87,7 +88,9 @@ class Sender:
         except TimeoutError:
             raise NotSent(f"no answer within {_ANSWER_WITHIN_S:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise NotSent(f"cannot connect: {error.strerror or 'refused'}") from None
+            # Never the library's own text: it names the address.
+            number = error.os_error.errno
+            raise NotSent(f"cannot connect: {os.strerror(number) if number else 'no answer'}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NotSent(type(error).__name__) from None
 

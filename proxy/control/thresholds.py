@@ -131,6 +131,8 @@ def burning(samples: Sequence[Sample], spent_atoms: int, limit_atoms: int, windo
     """The fastest fire of a budget, or None. A window that would take more than the whole limit is not looked at."""
     length_ms = window.end_ms - window.start_ms
     found: Burn | None = None
+    if spent_atoms >= limit_atoms:
+        return None  # burnt out: everything is refused by now, and that was told
     for rule in BURN_WINDOWS:
         if rule.factor * rule.long_ms > length_ms:
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 
 import pytest
 import structlog
@@ -322,5 +321,4 @@ async def test_a_webhook_that_cannot_be_reached_tells_no_address(lead: Lead) -> 
     with pytest.raises(NotSent) as failed:
         await sender.send(channel, Message("title", "body", Severity.WARNING), [], "id", lead.clock())
     await sender.close()
-    assert re.fullmatch(r"cannot connect: .+", str(failed.value))
-    assert "hidden" not in str(failed.value)
+    assert str(failed.value) == "cannot connect: Connection refused"

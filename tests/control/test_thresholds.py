@@ -138,6 +138,11 @@ def test_a_fire_says_how_hot_it_is_and_when_nothing_is_left() -> None:
     assert slow.severity(NOON) is Severity.WARNING  # 80 hours left
 
 
+def test_what_is_burnt_out_burns_no_more() -> None:
+    assert burning(fire(1250, 200), won(5000), won(5001), NOVEMBER, NOON) is not None
+    assert burning(fire(1250, 200), won(5000), won(5000), NOVEMBER, NOON) is None
+
+
 def test_a_window_that_would_need_more_than_the_limit_is_not_looked_at() -> None:
     hour = Window("2026-11-15T12+0900", NOON, NOON + HOUR_MS)
     seen = [Sample(NOON, hour.label, 0), Sample(NOON + 60_000, hour.label, won(1000))]
