@@ -210,3 +210,13 @@ def test_limits_do_what_the_model_does(machine: type[Calls]) -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
+
+
+async def test_under_constant_pressure_60_of_61_parts_of_a_minutes_limit_are_used(gate: Gate, clock: Clock) -> None:
+    limit = Limit(Counts.REQUESTS, 6, "minute")
+    guards, passed, minutes = Guards((Limited("api", "openai", (limit,)),)), 0, 10
+    for _ in range(minutes * 61):
+        while isinstance(await gate.admit(ask(0, at_ms=clock(), free=True, guards=guards)), Admitted):
+            passed += 1
+        clock.pass_s(1)
+    assert passed == minutes * limit.amount
