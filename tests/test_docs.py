@@ -45,6 +45,7 @@ OURS = (
     "README.md",
     "docs/README.ko.md",
     "docs/cli.md",
+    "docs/control.md",
     "docs/rules.md",
     "docs/wire.md",
     "docs/https.md",

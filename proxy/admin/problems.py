@@ -59,16 +59,14 @@ class Problem(Exception):
     def document(self, language: str) -> dict[str, Any]:
         key = f"admin.{self.reason}"
         title = f"admin.title.{TITLES.get(self.status, 'internal')}"
-        document: dict[str, Any] = {
+        return {
             "type": f"urn:spendgate:problem:{self.reason}",
             "title": say(title, language),
             "status": self.status,
             "detail": self.told or say(key if key in CATALOGUE else title, language, **self.values),
             "reason": self.reason,
+            "errors": list(self.errors),
         }
-        if self.errors:
-            document["errors"] = list(self.errors)
-        return document
 
     def response(self, language: str) -> web.Response:
         return web.Response(

@@ -81,7 +81,7 @@ class Place(Asks):
 
 
 class Entries(Asks):
-    entries: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]] | None = Field(
+    entries: list[Annotated[str, Field(pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")]] | None = Field(
         default=None, max_length=1000, description="Which dead letters; without it all of them."
     )
 
