@@ -238,7 +238,7 @@ def from_problem(problem: Problem, marks: Marks, source: str) -> Mistake:
     return make(source, place, path_text(path), problem.key, hint, values, severity)
 
 
-_AT_KEY = frozenset(("free_and", "catalog_and", "tiers_and", "bad_jmespath", "fx_own", "not_enforced"))
+_AT_KEY = frozenset(("free_and", "catalog_and", "tiers_and", "bad_jmespath", "fx_own"))
 
 
 # --- what is left of a broken file --------------------------------------------------------------------------------

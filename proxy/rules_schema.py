@@ -18,6 +18,7 @@ from proxy.rules_schema_alerts import AlertChannel
 from proxy.rules_schema_fixed import FixedCostSpec
 from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache, Retry, Rung
+from proxy.rules_schema_optimize import OfferSpec
 from proxy.rules_schema_services import ServiceSpec
 from proxy.rules_terms import (
     Clock,
@@ -373,9 +374,6 @@ def _version(value: Any) -> int:
     return 1
 
 
-Later = list[Any]
-
-
 class RulesFile(Model):
     """Prices, budgets and policies of spendgate."""
 
@@ -393,7 +391,7 @@ class RulesFile(Model):
     services: list[ServiceSpec] = key("What stops when the money is short, and how.")
     alerts: list[AlertChannel] = key("Who is told what happens to the money, where and when.")
     fixed_costs: list[FixedCostSpec] = key("What is paid without a call: rent that accrues by the hour.")
-    optimize: Later = key("Not supported by this version.")
+    optimize: list[OfferSpec] = key("Subscriptions that recommendations compare with what calls cost.")
 
 
 def plain(value: Any) -> Any:

@@ -337,8 +337,6 @@ def test_every_key_of_the_grammar_is_explained() -> None:
     from proxy.rules_schema import json_schema
 
     text = read("docs/rules.md")
-    later = {"optimize"}
-    assert all(word in text for word in later)
     schema = json_schema()
     keys: set[str] = set(schema["properties"])
     for definition in schema.get("$defs", {}).values():

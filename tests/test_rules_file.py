@@ -92,14 +92,8 @@ def test_the_example_of_the_grammar() -> None:
     assert maps.speaks is Speaks.PROBLEM
 
 
-def test_what_is_not_enforced_yet_is_said_and_no_mistake() -> None:
-    warnings = rules_file.load_text(EXAMPLE, "rules.yaml", EXAMPLE_ENV).warnings
-    assert [warning.path for warning in warnings] == [
-        "optimize",
-    ]
-    assert warnings[0].render() == (
-        "rules.yaml:48:1: optimize: Warning: “optimize” is accepted but not enforced by this version."
-    )
+def test_nothing_of_the_example_waits_for_a_later_version() -> None:
+    assert rules_file.load_text(EXAMPLE, "rules.yaml", EXAMPLE_ENV).warnings == ()
 
 
 def test_no_secret_shows_in_what_is_printed_of_rules() -> None:

@@ -28,6 +28,7 @@ from proxy.core.fixed_model import FixedCost
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import USUALLY_CHARGED, Handling
 from proxy.core.handling_model import StatusSet as StatusSet
+from proxy.core.optimize_model import Offer
 from proxy.core.services_model import Service
 
 
@@ -409,6 +410,7 @@ class RuleSet:
     admin: Admin = ADMIN_OF_NOBODY
     services: tuple[Service, ...] = ()
     fixed_costs: tuple[FixedCost, ...] = ()
+    offers: tuple[Offer, ...] = ()
     limit_currencies: tuple[str, ...] = ()  # of cost limits
     channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
 

@@ -43,10 +43,10 @@ from proxy.core.rules_checks import (
 )
 from proxy.core.rules_fixed import compile_fixed
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
+from proxy.core.rules_optimize import compile_offers
 from proxy.core.rules_prices import RuleCompiler, first
 from proxy.core.rules_services import compile_services
 
-LATER = ("optimize",)
 DEFAULT_WARN_BP, DEFAULT_RESTRICT_BP, DEFAULT_STOP_BP = (7000, 8000, 9000), 9500, 10000
 # providers whose API answers in OpenAI's way, so that its SDK is the one that reads our refusals
 OPENAI_LIKE = frozenset(
@@ -138,9 +138,6 @@ class _Compiler:
         language = document["language"] or "en"
         names = [budget.name for budget in self.budgets]
         channels = compile_channels(document, names, language, self.variable, self.problems.append)
-        for later in LATER:
-            if document[later]:
-                self.warn((later,), "not_enforced", got=later)
         required = self.defaults.get("require_caller")
         if required and not callers:
             self.say(("defaults", "require_caller"), "require_without_callers", "declare_callers")
@@ -164,6 +161,7 @@ class _Compiler:
             admin=compile_admin(document["admin"], self.variable, self.problems),
             limit_currencies=tuple(self.prices.guards.currencies),
             channels=channels,
+            offers=compile_offers(document, self.currency, tuple(rate.currency for rate in fx), self.problems),
         )
 
     def exchange_rates(self) -> tuple[FxRate, ...]:

@@ -173,6 +173,16 @@ def test_a_free_allowance_beside_a_paid_sister() -> None:
     assert (seen.evidence["unused"], sum(seen.savings.values())) == (3000, 80 * WON)
 
 
+@pytest.mark.parametrize(("price", "saving"), [("100", 400), ("0.1, currency: USD", 361), ("500", None)])
+def test_a_subscription_is_compared_with_what_its_calls_cost(price: str, saving: int | None) -> None:
+    made = Facts(rules(f"{TEXT}optimize: [{{subscription: flat, api: openai, price: {price}}}]\n"), 30, NOW)
+    for index in range(100):
+        made.add(entry(index, model="gpt-4o" if index % 3 else "gpt-5"))
+    (seen,) = RULES["subscription"](made) or [None]
+    assert (seen and sum(seen.savings.values())) == (None if saving is None else pytest.approx(saving * WON, abs=2))
+    assert RULES["subscription"](facts([entry(i) for i in range(100)])) == []
+
+
 def test_advice_reads_well_in_both_languages_and_names_its_change() -> None:
     calls = [entry(i, usage={"input_tokens": 400 + i, "output_tokens": 60}) for i in range(60)]
     calls += [entry(i, status=500, caller="batch") for i in range(12)]

@@ -5,7 +5,8 @@ that no atom is saved twice, and sorts by saving and effort.
 
     facts.py       the ledger's calls, added up by API, rule and model
     finding.py     what a rule says; resolving overlaps
-    paid_errors.py  repeats.py  cheaper_model.py  prompt_cache.py  batch.py  off_hours.py  headroom.py  free_tier.py
+    paid_errors.py  repeats.py  cheaper_model.py  prompt_cache.py  batch.py  off_hours.py  headroom.py
+    free_tier.py  subscription.py
     plan.py        next month by API, from forecast and savings
 """
 
@@ -22,6 +23,7 @@ from proxy.control.optimize import (
     paid_errors,
     prompt_cache,
     repeats,
+    subscription,
 )
 from proxy.control.optimize.facts import Facts
 from proxy.control.optimize.finding import Finding, Recommendation, resolve
@@ -37,6 +39,7 @@ RULES: dict[str, Rule] = {
     "off_hours": off_hours.find,
     "headroom": headroom.find,
     "free_tier": free_tier.find,
+    "subscription": subscription.find,
 }
 
 

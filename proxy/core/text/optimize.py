@@ -31,6 +31,10 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Calls of {about} reserve {times} times what they cost, because max_tokens stands far above use. A closer bound saves no money but lets more calls fit into the budget.",
         "ko": "{about} 호출은 실제 비용의 {times}배를 예약합니다. max_tokens가 실제보다 훨씬 크기 때문입니다. 한도를 맞추면 돈이 줄지는 않지만 예산에 더 많은 호출이 들어갑니다.",
     },
+    "recommend.subscription": {
+        "en": "Calls of {api} cost {spent} a month; the subscription {about} covers them for {price}.",
+        "ko": "{api} 호출에 한 달 {spent}이 듭니다. 구독 {about}은 {price}에 이 호출들을 모두 포함합니다.",
+    },
     "recommend.free_tier": {
         "en": "{unused} free calls a month of {rule} stay unused while {other} is paid for. Send there what can go there.",
         "ko": "{rule}의 무료 호출이 매달 {unused}건 남는데 {other}에는 돈을 내고 있습니다. 옮길 수 있는 호출은 옮겨 주세요.",

@@ -722,10 +722,6 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "‘{got}’ 방식에는 이 버전에 아직 없는 저널이 필요합니다.",
     },
     "rules.hint.use_deny": {"en": "Use deny until then.", "ko": "그때까지는 deny를 쓰세요."},
-    "rules.not_enforced": {
-        "en": "“{got}” is accepted but not enforced by this version.",
-        "ko": "‘{got}’은(는) 받아들이지만 이 버전에서는 적용하지 않습니다.",
-    },
     "rules.no_apis": {
         "en": "No APIs are declared, so no call can pass.",
         "ko": "선언된 API가 없어서 통과할 수 있는 호출이 없습니다.",
