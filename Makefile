@@ -20,7 +20,7 @@ PYTHON ?=
 ARGS ?=
 
 .PHONY: help install dev run demo test lint format types pytest lock docker-lint docker-steps \
-        bench bench-overshoot bench-admission bench-inprocess bench-memory bench-forecast bench-status clean
+        bench bench-overshoot bench-admission bench-inprocess bench-memory bench-forecast bench-status bench-dashboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -116,6 +116,9 @@ bench-inprocess: .venv/.installed ## 1 000 decorated calls in one Python process
 
 bench-status: .venv/.installed ## a budget's status after thirteen months and a million calls
 	@$(BIN)/python bench/status.py $(ARGS)
+
+bench-dashboard: .venv/.installed ## the first screen after a year, and 200 open dashboards beside paid traffic
+	@$(BIN)/python bench/dashboard.py $(ARGS)
 
 bench-memory: .venv/.installed ## 1 GiB up and down: memory; CPU for one streamed chunk
 	@$(BIN)/python bench/memory.py $(ARGS)

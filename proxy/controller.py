@@ -38,6 +38,7 @@ from proxy.state.store import Store, StoreUnavailable
 log = structlog.get_logger()
 
 _CLOCK_EVERY_S = 30.0
+_POLITE = 5
 
 
 class Controller:
@@ -135,6 +136,7 @@ class Controller:
 def run(settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int]) -> None:
     """A control process's whole life: until its parent stops it or is gone. facts: shared memory, see keeper.py."""
     configure(settings.log_format, settings.log_level)
+    os.nice(_POLITE)  # where cores are short, paid calls come first
     uvloop.run(_until_stopped(settings, store_url, sock, facts))
 
 
