@@ -116,7 +116,8 @@ async def test_each_crossing_is_told_once_within_five_seconds_and_survives_a_dea
         "100",
     }
     table = await asyncio.to_thread(spendgate, "alerts", "list", "--lang", "en", *flags, env=env)
-    assert "monthly: 70 % of 100 KRW is spent" in " ".join(table.stdout.split())
+    assert "monthly: 70 % of 100 KRW" in table.stdout
+    assert "hook: arrived" in table.stdout
     acknowledged = await asyncio.to_thread(spendgate, "alerts", "ack", rows[0]["id"], *flags, env=env)
     assert acknowledged.returncode == 0, acknowledged.stderr
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
