@@ -21,8 +21,8 @@ import structlog
 import uvloop
 
 from proxy import rules_file
-from proxy.admin import auth
 from proxy.admin.health import Readiness
+from proxy.core.admin_model import safe_to_serve
 from proxy.core.model import RuleSet
 from proxy.core.text import say
 from proxy.keeper import Keeper, claim
@@ -63,7 +63,7 @@ def run(settings: Settings, show: Show) -> int:
             print(mistake.render(settings.language), file=sys.stderr)
         print(say("app.rules_refused", settings.language, file=settings.rules), file=sys.stderr)
         return EXIT_MISTAKES
-    if not auth.safe_to_serve(settings.admin, loaded.rules.admin):
+    if not safe_to_serve(settings.admin.host, loaded.rules.admin):
         print(f"spendgate: {say('app.admin_open', settings.language, address=settings.admin)}", file=sys.stderr)
         return EXIT_MISTAKES
     try:

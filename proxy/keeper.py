@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import structlog
 
-from proxy import controller
 from proxy.admin.health import Readiness
 from proxy.settings import Address, Settings
 
@@ -41,6 +40,13 @@ def claim(address: Address) -> socket.socket:
     return sock
 
 
+def _run(settings: Settings, store_url: str, sock: socket.socket, facts: Any) -> None:
+    """The child's life. Imported there only: the proxy itself never loads what the control plane is made of."""
+    from proxy import controller
+
+    controller.run(settings, store_url, sock, facts)
+
+
 class Keeper:
     """`start()` at once, `await keep()` in the background, `await stop()` in the end."""
 
@@ -60,7 +66,7 @@ class Keeper:
 
     def start(self) -> None:
         self._process = self._context.Process(
-            target=controller.run,
+            target=_run,
             args=(self._settings, self._store_url, self._sock, self._facts),
             name="spendgate-control",
         )

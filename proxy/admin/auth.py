@@ -11,35 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Person
-from proxy.core.admin_model import Admin, Role, Token
-from proxy.settings import Address
+from proxy.core.admin_model import Admin, Role, Token, is_loopback
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host (name or address, without port) means this machine and nothing else."""
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def safe_to_serve(address: Address, admin: Admin) -> bool:
-    """An address that other machines reach needs tokens."""
-    return bool(admin.tokens) or is_loopback(address.host)
 
 
 def identify(request: web.Request, admin: Admin | None) -> Person:

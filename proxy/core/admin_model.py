@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -39,3 +40,21 @@ class Admin:
 
 
 ADMIN_OF_NOBODY = Admin()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (name or address, without port) means this machine and nothing else."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def safe_to_serve(host: str, admin: Admin) -> bool:
+    """An address that other machines reach needs tokens."""
+    return bool(admin.tokens) or is_loopback(host)
