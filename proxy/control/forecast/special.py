@@ -46,11 +46,9 @@ def holidays_of(country: str, first_year: int, last_year: int) -> frozenset[date
     """Public holidays of a country in those years, observed days included. Raises ValueError: no such country."""
     import holidays  # about 30 ms, and only where somebody asks
 
-    try:
-        found = holidays.country_holidays(country, years=range(first_year, last_year + 1))
-    except NotImplementedError as error:
-        raise ValueError(f"no holidays are known of {country!r}") from error
-    return frozenset(found)
+    if country not in holidays.list_supported_countries():
+        raise ValueError(f"no holidays are known of {country!r}")
+    return frozenset(holidays.country_holidays(country, years=range(first_year, last_year + 1)))
 
 
 def holiday_factors(series: DailySeries, days: Collection[date], ahead: Collection[date]) -> dict[date, float]:
