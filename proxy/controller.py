@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ from proxy.state.store import Store, StoreUnavailable
 log = structlog.get_logger()
 
 _CLOCK_EVERY_S = 30.0
+_END_WITHIN_S = 4.0
 _POLITE = 5
 
 
@@ -82,7 +84,7 @@ class Controller:
     async def start(self, sock: socket.socket) -> None:
         """Read the rules, answer on the admin port, then lead or wait to."""
         await self.reload()
-        self._runner = web.AppRunner(api.application(self.desk, self._readiness), access_log=None)
+        self._runner = web.AppRunner(api.application(self.desk, self._readiness), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
         await self.store.start()
@@ -157,5 +159,9 @@ async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket
     try:
         await controller.start(sock)
         await stop.wait()
+        # A thread that computes, or a reader of events, must not keep a control process whose proxy is gone.
+        end = threading.Timer(_END_WITHIN_S, os._exit, (0,))
+        end.daemon = True
+        end.start()
     finally:
         await controller.stop()
