@@ -287,6 +287,20 @@ def test_a_form_of_another_site_does_nothing(browser: Browser, proxy: RunningPro
     assert httpx.get(f"{proxy.url}/chat/v1/models", trust_env=False).status_code == 200
 
 
+def test_a_lift_lets_calls_pass_above_the_restrict_line(browser: Browser, proxy: RunningProxy) -> None:
+    while search(proxy)[0] == 200:
+        pass
+    assert search(proxy)[0] in (402, 503)
+    with visit(browser, proxy) as page:
+        expect(page.locator("section", has=page.locator("#restricted"))).to_contain_text("only essential calls pass")
+        page.goto(f"{proxy.admin_url}/emergency")
+        act(page, "lift", target="all", until="1h", reason="a launch")
+        assert search(proxy) == (200, None)
+        undo_all(page)
+        assert search(proxy)[0] == 402
+        act(page, "increase", budget="monthly", amount="1000", reason="the other tests go on")
+
+
 def test_nobody_sees_a_page_without_a_token(browser: Browser, proxy: RunningProxy) -> None:
     with visit(browser, proxy, role="") as page:
         page.goto(f"{proxy.admin_url}/usage?days=7")

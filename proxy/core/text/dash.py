@@ -437,4 +437,12 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Expected {total} of {budget}: it does not fit.",
         "ko": "예상 {total}, 예산 {budget}: 예산을 넘습니다.",
     },
+    "dash.budget_restricted": {"en": "Budget {name}: only essential calls pass", "ko": "예산 {name}: 필수 호출만 통과"},
+    "dash.budget_stopped": {
+        "en": "Budget {name}: nothing that costs money passes",
+        "ko": "예산 {name}: 유료 호출 중단",
+    },
+    "dash.circuit": {"en": "Circuit of {name}: {state}", "ko": "{name} 차단기: {state}"},
+    "dash.paused": {"en": "API {name} asked for a pause", "ko": "API {name}: 잠시 쉬어 달라는 응답"},
+    "dash.not_running": {"en": "Service {name} does not run", "ko": "서비스 {name} 중단됨"},
 }
