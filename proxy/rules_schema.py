@@ -81,7 +81,7 @@ class CallBounds(Model):
     max_seconds: Seconds = key('The longest call assumed, for prices by the second: 300 or "5m".')
     max_messages: Whole = key("Messages each way that a WebSocket reserves for at first, for prices by message.")
     max_kb: Whole = key("The largest body assumed, in KB of 1024 bytes, for prices by size.")
-    retry: Retry = key("Make a call again that failed, where that can do nothing twice.")
+    retry: Retry = key("When and how often a call that failed is made again.")
     charge_on: Statuses = key("Response statuses that are charged: 2xx (default), 200, 200-299, [2xx, 404] or any.")
 
 

@@ -82,8 +82,7 @@ def test_standard_input_is_read_for_a_dash(quick: Spendgate) -> None:
 
 
 def test_a_warning_does_not_fail(quick: Spendgate, tmp_path: Path) -> None:
-    text = BAD.replace("limit: -1", "limit: 1").replace("per_requst", "per_request")
-    text += "optimize: [x]\n"
+    text = "version: 1\napis: [{name: maps, upstream: https://maps.example.com, prices: [{per_request: 1}]}]\n"
     (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
     done = quick("check")
     assert done.returncode == 0

@@ -242,7 +242,7 @@ def watched(spent: RunningProxy, rows: int, until: bytes) -> tuple[bytes, int]:
 
 
 def test_a_watched_status_is_drawn_on_a_screen_of_its_own_until_ctrl_c(spent: RunningProxy) -> None:
-    drawn, code = watched(spent, 24, b"Ctrl-C ends")
+    drawn, code = watched(spent, 60, b"Ctrl-C ends")
     assert code == 130
     assert b"tiny" in drawn
     assert b"Store" in drawn

@@ -66,6 +66,6 @@ async def test_nobody_leads_before_the_first_and_after_the_last(client: Client, 
 
 
 async def test_a_reply_that_says_stale_is_an_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.state.client.source", lambda name: "return {-9}")
+    monkeypatch.setattr("proxy.state.client.source", lambda *_names: "return {-9}")
     with pytest.raises(Stale):
         await client.script("anything", [], [])
