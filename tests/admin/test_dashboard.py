@@ -39,7 +39,7 @@ apis:
       - {{match: {{method: POST, path: /v1/*}}, tokens: {{input: 10000, output: 50000}}}}
   - name: map
     upstream: {upstream}
-    prices: [{{name: search, match: {{path: /v2/**}}, per_request: 2}}]
+    prices: [{{name: search, match: {{path: /v2/**}}, per_request: 20}}]
 services:
   - {{name: database, priority: essential, command: {{stop: ["true"], start: ["true"]}}}}
   - {{name: reports, priority: optional, depends_on: [database], command: {{stop: ["true"], start: ["true"]}}}}
