@@ -150,7 +150,14 @@ async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        loop.add_reader(parent.sentinel, stop.set)  # readable when the parent is gone, however it went
+        sentinel = parent.sentinel
+
+        def gone() -> None:
+            loop.remove_reader(sentinel)  # it stays readable: once is enough
+            stop.set()
+            _end_soon()  # also where the start itself does not come to its end
+
+        loop.add_reader(sentinel, gone)  # readable when the parent is gone, however it went
 
     def readiness() -> health.Readiness:
         return health.Readiness(*map(bool, facts[:3]))
@@ -159,9 +166,13 @@ async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket
     try:
         await controller.start(sock)
         await stop.wait()
-        # A thread that computes, or a reader of events, must not keep a control process whose proxy is gone.
-        end = threading.Timer(_END_WITHIN_S, os._exit, (0,))
-        end.daemon = True
-        end.start()
+        _end_soon()
     finally:
         await controller.stop()
+
+
+def _end_soon() -> None:
+    """A thread that computes, or a reader of events, must not keep a control process whose proxy is gone."""
+    end = threading.Timer(_END_WITHIN_S, os._exit, (0,))
+    end.daemon = True
+    end.start()

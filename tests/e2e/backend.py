@@ -128,11 +128,15 @@ class Reply:
         await self.whole(json.dumps(value).encode(), status, ("Content-Type", "application/json"), *fields)
 
     async def events(self, *events: bytes) -> None:
-        """A whole server-sent event stream, one chunk an event."""
+        """A whole server-sent event stream, one chunk an event; the end comes with the last one.
+
+        A program may close after the last event, and a stream whose end had not come by then was left, not finished.
+        """
         await self.head(200, ("Content-Type", "text/event-stream"))
-        for event in events:
+        *first, last = events
+        for event in first:
             await self.piece(event)
-        await self.end()
+        await self.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
 
     def die(self) -> None:
         """Cut the connection without a goodbye."""

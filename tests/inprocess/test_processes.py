@@ -249,7 +249,9 @@ print("left", flush())
 def test_without_the_store_calls_are_refused_and_what_ran_is_written_when_it_is_back(
     tmp_path: Path, run: Run, rules_file: Path
 ) -> None:
-    with a_server("valkey", tmp_path / "server") as server:
+    # Without fsync every write reaches the kernel before its reply; with it a slow disk may put one off, and a kill
+    # loses it.
+    with a_server("valkey", tmp_path / "server", "--appendfsync", "no") as server:
         program = run(AWAY, SPENDGATE_REDIS=server.url)
         assert program.stdout is not None
         assert program.stdin is not None
@@ -366,7 +368,7 @@ except BudgetExceededException as error:
     assert third.endswith(" batch")
 
 
-def test_saved_rules_hold_within_a_second(tmp_path: Path, books: Books, run: Run) -> None:
+def test_saved_rules_hold_without_a_restart(tmp_path: Path, books: Books, run: Run) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(books.rules.read_text())
     code = """
@@ -395,7 +397,7 @@ for line in sys.stdin:
 
     before = digest()
     rules.write_text(books.rules.read_text().replace("per_request: 2}", "per_request: 3}"))
-    eventually(lambda: digest() != before, "the new rules", 5)
+    eventually(lambda: digest() != before, "the new rules", 20)
     after = digest()
     rules.write_text("version: nonsense")
     digest()
