@@ -3,7 +3,7 @@
 #
 # Variables: ARGS      more arguments for `run`, `demo` and the benches, e.g. make run ARGS="--log-format json"
 #            TESTS     what `make test` runs, e.g. make test TESTS=tests/core
-#            JOBS      test processes side by side (4)
+#            JOBS      test processes side by side (3)
 #            PYTHON    the Python that makes .venv (the newest python3 from 3.11 on)
 
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 DATA := .spendgate
-JOBS ?= 4
+JOBS ?= 3
 TESTS ?= tests
 PYTHON ?=
 ARGS ?=

@@ -39,7 +39,7 @@ async def converse(case: dict[str, Any], raw: bytes, mode: str) -> tuple[list[in
                 if case.get("half_close"):
                     client.half_close()
                 while True:
-                    async with asyncio.timeout(0.3):
+                    async with asyncio.timeout(0.3 if received else 1.5):
                         data = await client.reader.read(65536)
                     if not data:
                         closed = True
