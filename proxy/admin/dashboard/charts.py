@@ -114,19 +114,6 @@ def donut(shares: Sequence[float]) -> Markup:
     )
 
 
-def spark(values: Sequence[float]) -> Markup:
-    """A small line of how something went."""
-    if not values:
-        return Markup("")
-    high = max(values) or 1.0
-    step = 100 / max(1, len(values) - 1)
-    points = " ".join(f"{index * step:.1f},{22 - 20 * value / high:.1f}" for index, value in enumerate(values))
-    return Markup(
-        f'<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
-        f'<polyline points="{points}"/></svg>'
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Node:
     """One service in the picture: what it is called, how it is, what it needs."""

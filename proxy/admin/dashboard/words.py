@@ -77,11 +77,6 @@ def local(at_ms: int, timezone: str) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(ZoneInfo(timezone))
 
 
-def day(at_ms: int, timezone: str, language: str) -> str:
-    """The date: "26 Nov" is "Nov 26" in English and "11월 26일" in Korean."""
-    return format_skeleton("MMMd", local(at_ms, timezone), locale=locale_of(language))
-
-
 def day_of(iso_date: str, language: str) -> str:
     """A calendar date ("2026-11-26") with its weekday, as people write it."""
     pattern = "M월 d일 (E)" if language == "ko" else "EEE, MMM d"

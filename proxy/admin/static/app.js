@@ -38,13 +38,12 @@
     const money = formatter(data);
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const series = [{ label: data.labels[0], value: (_, at) => at == null ? "" : data.days[data.x.indexOf(at)] ?? "" }];
-    data.series.forEach((one, index) => {
+    data.series.forEach((one) => {
       const stroke = colour(one.colour);
       const line = { label: one.label, stroke, width: one.kind === "band" ? 0 : 2, dash: one.dash ? [6, 4] : undefined, value: (_, v) => money(v), points: { show: false }, spanGaps: false };
       if (one.kind === "bars") Object.assign(line, { paths: uPlot.paths.bars({ size: [0.7, 40] }), fill: stroke, width: 0 });
       if (one.kind === "step") line.paths = uPlot.paths.stepped({ align: 1 });
       series.push(line);
-      void index;
     });
     const bars = data.series.some((one) => one.kind === "bars");
     return {
