@@ -283,8 +283,15 @@ class Store:
             log.warning("store.lost", reason=reason)
 
     async def _connect(self) -> _Link:
+        opened: list[asyncio.WriteTransport] = []
+
+        async def introduce(connection: Any) -> None:
+            opened.append(connection._writer.transport)
+            await connection.on_connect()
+
         connection = self._make(
             **self._options,
+            redis_connect_func=introduce,
             protocol=2,
             client_name=self._client_name,
             socket_connect_timeout=CONNECT_WITHIN_S,
@@ -294,10 +301,9 @@ class Store:
             async with asyncio.timeout(3 * CONNECT_WITHIN_S):
                 await connection.connect()
         except BaseException:
-            # At once: a TLS connection that says good-bye first may outlive the loop.
-            opened = connection._writer
-            if opened is not None:
-                opened.transport.abort()
+            # At once: a TLS connection that says good-bye first, as redis-py's does, may outlive the loop.
+            for transport in opened:
+                transport.abort()
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
             raise
