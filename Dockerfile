@@ -13,14 +13,13 @@ FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements.lock .make/build.lock ./
-RUN python -m venv /opt/build \
- && /opt/build/bin/pip install --require-hashes --only-binary :all: -r build.lock
-RUN python -m venv --without-pip /opt/spendgate \
- && /opt/build/bin/pip --python /opt/spendgate/bin/python install --require-hashes --only-binary :all: -r requirements.lock
+RUN python -m pip install --require-hashes --only-binary :all: -r build.lock \
+ && python -m venv --without-pip /opt/spendgate \
+ && python -m pip --python /opt/spendgate/bin/python install --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy proxy
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
- && /opt/build/bin/pip --python /opt/spendgate/bin/python install --no-deps --no-index --find-links /dist spendgate
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+ && python -m pip --python /opt/spendgate/bin/python install --no-deps --no-index --find-links /dist spendgate
 
 FROM python:3.13-slim
 RUN python -m pip uninstall --yes pip \

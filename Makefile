@@ -15,6 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 DATA := .spendgate
 JOBS ?= 3
+unexport PYTHONDONTWRITEBYTECODE # without compiled files beside the source every start compiles the whole program
 TESTS ?= tests
 PYTHON ?=
 ARGS ?=
@@ -73,7 +74,7 @@ types: .venv/.dev
 	@$(BIN)/mypy
 
 pytest: dev
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(TESTS)
 
 format: .venv/.dev ## write the source the way `make lint` wants it
 	@$(BIN)/ruff format .

@@ -82,10 +82,19 @@ def build(dockerfile: Path, folder: Path, python: str) -> Image:
             root.mkdir(parents=True)
             image = Image(root, {"PATH": f"{root}/base/bin:/usr/bin:/bin", "HOME": str(root)})
             print(f"FROM {step.rest}", flush=True)
-            subprocess.run([python, "-m", "venv", f"{root}/base"], check=True)
+            lay_base(folder / "base", root / "base", python)
         else:
             follow(step, image, folder)
     return image
+
+
+def lay_base(kept: Path, base: Path, python: str) -> None:
+    """A fresh environment with pip at `base`: made once, and `kept` for the stages after the first."""
+    if kept.exists():
+        shutil.copytree(kept, base, symlinks=True)
+    else:
+        subprocess.run([python, "-m", "venv", str(base)], check=True)
+        shutil.copytree(base, kept, symlinks=True)
 
 
 def follow(step: Instruction, image: Image, folder: Path) -> None:
