@@ -32,11 +32,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What circuit breakers and everybody who calls the same API learn from one call.
 
     took_ms: until the answer began, or until it was given up. pause_until_ms: the API asked for a pause until then.
+    earlier: verdict and took_ms of the attempts before the last, where the call was made again.
     """
 
     verdict: Verdict = Verdict.EXCLUDED
     took_ms: int = 0
     pause_until_ms: int | None = None
+    earlier: tuple[tuple[Verdict, int], ...] = ()
 
 
 UNKNOWN = Outcome()

@@ -7,7 +7,7 @@ the API's Retry-After.
 
 The budget of an API: each call adds a share of a repeat (10 % of one), each repeat takes a whole one; beside that a few
 come back in every window, so that a lone call can be repeated at all. While an API is down, repeats are therefore at
-most that share of its calls, plus those few.
+most that share of its calls, plus those few, over all proxies: the account is the store's (state/lua/repeat.lua).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from msgspec.structs import replace
 from proxy.core.handling_model import RetryPolicy
 from proxy.core.http1 import Field
 from proxy.core.model import Bill, Cost, State
+from proxy.core.outcome import Verdict
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 WINDOW_MS = 60_000
 _WHOLE = 1000  # tokens are in thousandths of a repeat
-_MOST = 10 * _WHOLE  # how many repeats can be saved up
+MOST = 10 * _WHOLE  # how many repeats can be saved up
 # What SDKs tell of their own patience, in seconds.
 _PATIENCE = (b"x-stainless-timeout", b"x-stainless-read-timeout")
 
@@ -43,11 +44,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt of a call, as the ledger keeps it."""
+    """One attempt of a call, as the ledger keeps it, and what it says of its API."""
 
     status: int | None
     seconds: Decimal
     bill: Bill
+    verdict: Verdict = Verdict.EXCLUDED
 
 
 # --- may it be made again? -------------------------------------------------------------------------------------------
@@ -122,40 +124,14 @@ def patience_s(headers: Iterable[Field]) -> float | None:
 # --- the budget of an API --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Repeats that an API may still have, in thousandths, at an instant."""
-
-    tokens: int
-    at_ms: int
-
-    @classmethod
-    def full(cls, policy: RetryPolicy, now_ms: int) -> Bucket:
-        return cls(_least(policy), now_ms)
-
-    def call(self, policy: RetryPolicy, now_ms: int) -> Bucket:
-        """A call was made for the first time."""
-        filled = self._at(policy, now_ms)
-        return Bucket(min(_MOST, filled.tokens + policy.budget_bp * _WHOLE // 10_000), filled.at_ms)
-
-    def repeat(self, policy: RetryPolicy, now_ms: int) -> Bucket | None:
-        """A call wants to be made again; None: there is no room for that."""
-        filled = self._at(policy, now_ms)
-        return Bucket(filled.tokens - _WHOLE, filled.at_ms) if filled.tokens >= _WHOLE else None
-
-    def _at(self, policy: RetryPolicy, now_ms: int) -> Bucket:
-        """With what time has brought back: up to the few that a lone call needs, and no more."""
-        least = _least(policy)
-        if self.tokens >= least or now_ms <= self.at_ms:
-            return Bucket(self.tokens, max(now_ms, self.at_ms))
-        back = least * (now_ms - self.at_ms) // WINDOW_MS
-        if back == 0:
-            return self  # too short a time for a whole thousandth: let it grow
-        return Bucket(min(least, self.tokens + back), now_ms)
+def earns(policy: RetryPolicy) -> int:
+    """What a call adds to the repeats of its API, in thousandths of one."""
+    return policy.budget_bp * _WHOLE // 10_000
 
 
-def _least(policy: RetryPolicy) -> int:
-    return min(_MOST, (policy.attempts - 1) * _WHOLE)
+def comes_back(policy: RetryPolicy) -> int:
+    """Up to how many repeats a window brings back without calls, in thousandths: as many as a lone call needs."""
+    return min(MOST, (policy.attempts - 1) * _WHOLE)
 
 
 # --- what they cost together -----------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from proxy.core.model import (
     State,
     Usage,
 )
-from proxy.core.outcome import UNKNOWN, Outcome
+from proxy.core.outcome import UNKNOWN, Outcome, Verdict
 from proxy.core.retry import Tried
 from proxy.data.inbound import Call
 from proxy.state.gate import Gate
@@ -42,13 +42,14 @@ _NO_TIME = Decimal(0)
 class Charge:
     """The money side of one admitted call. `settle()` may be called again, and be cancelled."""
 
-    __slots__ = ("_began_s", "_gate", "_rules", "_settled", "asked", "bill", "call", "earlier", "ticket")
+    __slots__ = ("_began_s", "_between", "_gate", "_rules", "_settled", "asked", "bill", "call", "earlier", "ticket")
 
     def __init__(self, gate: Gate, rules: RuleSet, call: Call, ticket: Admitted) -> None:
         self._gate = gate
         self._rules = rules
         self._settled: Settled | None = None
         self._began_s = time.monotonic()
+        self._between = False  # an attempt failed, and the next one has not begun
         self.call = call
         self.ticket = ticket
         self.bill: Bill | None = None
@@ -68,15 +69,17 @@ class Charge:
         self.ticket = grown
         return True
 
-    def add_attempt(self, usage: Usage, seconds: Decimal) -> None:
+    def add_attempt(self, usage: Usage, seconds: Decimal, verdict: Verdict) -> None:
         """Price an attempt that failed and is made again: it belongs to the call's bill."""
         call, ticket = self.call, self.ticket
         estimate, position = ticket.ask.estimate, self._position()
         bill = price.actual(self._rules, call.rule, call.outbound, estimate, usage, position, ticket.now_ms)
-        self.earlier = (*self.earlier, Tried(usage.status, seconds, bill))
+        self.earlier = (*self.earlier, Tried(usage.status, seconds, bill, verdict))
+        self._between = True
 
     def begin_attempt(self) -> None:
         """Another attempt begins now: `seconds` are its own."""
+        self._between = False
         self._began_s = time.monotonic()
 
     def _position(self) -> int | None:
@@ -209,7 +212,8 @@ class Charge:
         currency = self._rules.currency
         bill = retry.together(self.earlier, last, drawn.units if drawn is not None else None)
         lines = [(tried.status, tried.seconds, tried.bill.cost.atoms[currency]) for tried in self.earlier]
-        lines.append((status, Decimal(self.elapsed_ms()) / 1000, last.cost.atoms[currency]))
+        if not self._between:
+            lines.append((status, Decimal(self.elapsed_ms()) / 1000, last.cost.atoms[currency]))
         return replace(bill, extra=replace(bill.extra or Extra(), attempts=tuple(lines)))
 
     def elapsed_ms(self) -> int:

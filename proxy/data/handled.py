@@ -16,17 +16,19 @@ from proxy.core.guards import NO_GUARDS
 from proxy.core.handling_model import CachePolicy
 from proxy.core.http1 import Field
 from proxy.core.model import Admitted, Ask, Bill, Denied, Estimate, Extra, Reason, RuleSet, State
+from proxy.core.outcome import Outcome
 from proxy.data.charge import Charge
 from proxy.data.consultation import Consultation
 from proxy.data.exchange import Exchange
 from proxy.data.inbound import Call
 from proxy.data.passage import COST, Passage
 from proxy.data.replay import CACHE, replay
-from proxy.data.retrying import RepeatBudgets, Retrying
+from proxy.data.retrying import Retrying
 from proxy.data.stepping import Admit, Levels, Price, Stepping
 from proxy.data.upstream import Pool, UpstreamAnswer
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.gate import Gate
+from proxy.state.repeats import Repeats
 
 log = structlog.get_logger()
 
@@ -43,7 +45,7 @@ class Handled:
     def __init__(
         self,
         answers: Answers,
-        repeats: RepeatBudgets,
+        repeats: Repeats,
         levels: Levels,
         gate: Gate,
         exchange: Exchange,
@@ -223,6 +225,12 @@ class _HandledPassage(Passage):
         if self._retrying is not None:
             self._attempt = self._retrying.attempt
         return await super()._send()
+
+    def _outcome(self) -> Outcome:
+        """With what the attempts before the last one say."""
+        told = super()._outcome()
+        earlier = tuple((one.verdict, round(one.seconds * 1000)) for one in self._charge.earlier)
+        return replace(told, earlier=earlier) if earlier else told
 
     async def _pass_on(self, answer: UpstreamAnswer) -> None:
         consultation = self._handled.consultation

@@ -27,7 +27,6 @@ from proxy.data.handled import Handled
 from proxy.data.inbound import Call, Inside, Opening, Refused
 from proxy.data.intercept import Interceptor
 from proxy.data.passage import Passage
-from proxy.data.retrying import RepeatBudgets
 from proxy.data.server import BadRequest, Exchange
 from proxy.data.stepping import Levels
 from proxy.data.upstream import Pool
@@ -35,6 +34,7 @@ from proxy.data.websocket import WebSocketPassage
 from proxy.state.cache import Answers
 from proxy.state.gate import Gate
 from proxy.state.hosts import OBSERVED, REFUSED, TUNNEL
+from proxy.state.repeats import Repeats
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Page:
         self.gate = gate
         self.pool = pool
         self.answers = answers
-        self.repeats = RepeatBudgets()
+        self.repeats = Repeats(gate.store, gate.keys)
         self.levels = Levels()
         self._ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
 

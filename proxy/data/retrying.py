@@ -1,10 +1,11 @@
 """The attempts of one call: made again where the rule asks for it, it is safe, and the budgets allow it.
 
-Decides nothing of that itself (core/retry.py does); keeps the order: see how it failed, find out whether it may be made
-again and when, hold the money for another attempt before it is made, wait, try. Nothing of an answer has reached the
-client before `send` returns, so a failed attempt leaves no trace but its price.
+Decides nothing of that itself (core/retry.py does, and for all workers together state/lua/repeat.lua); keeps the
+order: see how it failed, find out whether it may be made again and when, hold the money for another attempt before it
+is made, wait, try. Nothing of an answer has reached the client before `send` returns, so a failed attempt leaves no
+trace but its price, and what circuit breakers learn from it.
 
-Mutable state: `RepeatBudgets`, one a worker, holds each API's bucket; `Retrying` the attempts of one call.
+Mutable state: the attempts of one call.
 """
 
 from __future__ import annotations
@@ -18,39 +19,20 @@ from decimal import Decimal
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import headers, retry
+from proxy.core import headers, ratelimit, retry
 from proxy.core.handling_model import RetryPolicy
 from proxy.core.meter import Meter
 from proxy.core.model import RuleSet, Usage
-from proxy.core.retry import Bucket, Failure
+from proxy.core.outcome import End, Verdict, judge
+from proxy.core.retry import Failure
 from proxy.data.charge import Charge
 from proxy.data.exchange import Exchange
 from proxy.data.upstream import Attempt, UpstreamAnswer, UpstreamError, UpstreamTimeout
+from proxy.state.repeats import Repeats
 
 log = structlog.get_logger()
 
 _READ = 1024 * 1024  # bytes of a failed answer that are read for its usage
-
-
-class RepeatBudgets:
-    """How many repeats each API may still have, for all calls of one worker."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[str, Bucket] = {}
-
-    def call(self, api: str, policy: RetryPolicy, now_ms: int) -> None:
-        """A call is made for the first time."""
-        self._buckets[api] = self._bucket(api, policy, now_ms).call(policy, now_ms)
-
-    def repeat(self, api: str, policy: RetryPolicy, now_ms: int) -> bool:
-        """Take one repeat, if there is one."""
-        left = self._bucket(api, policy, now_ms).repeat(policy, now_ms)
-        if left is not None:
-            self._buckets[api] = left
-        return left is not None
-
-    def _bucket(self, api: str, policy: RetryPolicy, now_ms: int) -> Bucket:
-        return self._buckets.get(api) or Bucket.full(policy, now_ms)
 
 
 class Retrying:
@@ -59,14 +41,14 @@ class Retrying:
     def __init__(
         self,
         policy: RetryPolicy,
-        budgets: RepeatBudgets,
+        repeats: Repeats,
         exchange: Exchange,
         rules: RuleSet,
         charge: Charge,
         now_ms: Callable[[], int],
     ) -> None:
         self._policy = policy
-        self._budgets = budgets
+        self._repeats = repeats
         self._exchange = exchange
         self._rules = rules
         self._charge = charge
@@ -78,7 +60,7 @@ class Retrying:
         """The first good answer, or the last bad one. Raises as `once` for an attempt without an answer."""
         charge, policy, loop = self._charge, self._policy, asyncio.get_running_loop()
         api = charge.call.api
-        self._budgets.call(api.name, policy, self._now_ms())
+        self._repeats.called(api.name, policy)
         limits = [s for s in (api.total_timeout_s, retry.patience_s(self._exchange.headers)) if s is not None]
         deadline = loop.time() + min(limits) if limits else None
         pause_ms = 0
@@ -97,13 +79,14 @@ class Retrying:
             left_ms = None if deadline is None else round((deadline - loop.time()) * 1000)
             pause_ms = retry.pause_ms(policy, pause_ms, random.random())
             wait_ms = self._wait_ms(failure, pause_ms, left_ms) if failure is not None else None
-            if wait_ms is None or not await self._may_be_paid(answer):
+            if wait_ms is None or not await self._may(answer):
                 if answer is not None:
                     return answer
                 raise error or UpstreamError("no answer", self.attempt.sent)
             usage = await self._usage(answer, seconds)
-            charge.add_attempt(usage, seconds)
+            charge.add_attempt(usage, seconds, _verdict(answer, error))
             log.info("call.repeated", id=self._exchange.id, api=api.name, status=usage.status, wait_ms=wait_ms)
+            self.attempt = Attempt()  # a client that leaves while we wait leaves no attempt under way
             await asyncio.sleep(wait_ms / 1000)
             charge.begin_attempt()
             if deadline is not None:
@@ -132,10 +115,14 @@ class Retrying:
             return None
         if not kept and (failure.status is not None or self.attempt.sent):
             return None  # the body is on its way, or gone
-        wait_ms = retry.wait_ms(policy, pause_ms, failure, left_ms)
-        if wait_ms is None or not self._budgets.repeat(call.api.name, policy, self._now_ms()):
-            return None
-        return wait_ms
+        return retry.wait_ms(policy, pause_ms, failure, left_ms)
+
+    async def _may(self, answer: UpstreamAnswer | None) -> bool:
+        """Whether the API may be asked again, and the money for it is held. A pause that it asked for holds for all."""
+        charge, pause_ms = self._charge, None
+        if answer is not None and charge.call.api.obey:
+            pause_ms = ratelimit.pause_until(answer.status, answer.headers, self._now_ms())
+        return await self._repeats.take(charge.ticket.ask, self._policy, pause_ms) and await self._may_be_paid(answer)
 
     async def _may_be_paid(self, answer: UpstreamAnswer | None) -> bool:
         """Hold the money for another attempt, where this one may have been billed."""
@@ -158,3 +145,10 @@ class Retrying:
                     pass  # cut: what is known of it stands
             answer.close()
         return meter.finish(complete, bytes_up=len(call.payload or b""), seconds=seconds, sent=self.attempt.sent)
+
+
+def _verdict(answer: UpstreamAnswer | None, error: UpstreamError | None) -> Verdict:
+    """What an attempt that failed says of its API."""
+    if answer is not None:
+        return judge(End.ANSWERED, answer.status)
+    return judge(End.TIMED_OUT if isinstance(error, UpstreamTimeout) else End.UNREACHABLE, None)

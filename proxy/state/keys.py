@@ -40,6 +40,7 @@ PATTERNS: dict[str, str] = {
     "quota:<rule>:<period>": "hash",
     "limits:<scope>:<name>": "hash",
     "breaker:<name>": "hash",
+    "repeats:<api>": "hash",
     "reservations": "hash",
     "leases": "zset",
     "settled:<day>": "set",
@@ -76,6 +77,16 @@ PATTERNS: dict[str, str] = {
     "pace": "stream",
     "hours:<day>": "hash",
 }
+
+
+def switches_of(api: str, rule: str, caller: str) -> tuple[str, ...]:
+    """Fields of `switches` that a call obeys, in the order in which the scripts are given them."""
+    return ("bypass", "stop", "lift:all", f"lift:api:{api}", f"api:{api}", f"rule:{rule}", f"caller:{caller}")
+
+
+def pause_of(api: str) -> str:
+    """Field of `switches` in which a pause stands that the API asked for."""
+    return f"pause:{api}"
 
 
 class Keys:
@@ -139,6 +150,9 @@ class Keys:
 
     def breaker(self, name: str) -> str:
         return f"{self.prefix}breaker:{name}"
+
+    def repeats(self, api: str) -> str:
+        return f"{self.prefix}repeats:{api}"
 
     def settled(self, day: str) -> str:
         return f"{self.prefix}settled:{day}"

@@ -222,9 +222,8 @@ class Plan:
             quota_keep,
         )
         api, rule, caller = names
-        switches = ("bypass", "stop", "lift:all", f"lift:api:{api}", f"api:{api}", f"rule:{rule}", f"caller:{caller}")
-        pause = f"pause:{api}"
-        obeyed = (*switches, pause if self.guards.obey else "")
+        pause = k.pause_of(api)
+        obeyed = (*k.switches_of(api, rule, caller), pause if self.guards.obey else "")
         scopes = [[self._limit(one) for one in limited.limits] for limited in self._scopes()]
         probes = [(one.probes,) for one in self.guards.breakers]
         admission = (self.from_ms, self.until_ms, quota_keep, admit, obeyed, scopes, probes)
@@ -393,7 +392,10 @@ class Plan:
         actual: tuple[int, ...] | bool = False
         if bill.state is not State.ESTIMATED:
             actual = (1, *tokens_of(bill.usage), 0, *(atoms.get(c, 0) for c in self.guards.currencies))
-        return actual, _RESULTS[outcome.verdict], outcome.took_ms, chance, pause_ms
+        told = (actual, _RESULTS[outcome.verdict], outcome.took_ms, chance, pause_ms)
+        if not outcome.earlier:
+            return told
+        return (*told, [(_RESULTS[verdict], took_ms) for verdict, took_ms in outcome.earlier])
 
     def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
         """What settle.lua is given to release a reservation whose call was never made."""

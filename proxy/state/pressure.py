@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proxy.core import ratelimit
 from proxy.core.guards import WINDOWS, Limit, Limited
-from proxy.state.keys import Keys
+from proxy.state.keys import Keys, pause_of
 from proxy.state.reading import Reader
 
 
@@ -54,6 +54,6 @@ async def pauses(reader: Reader, keys: Keys, apis: Iterable[str], now_ms: int) -
     names = list(apis)
     if not names:
         return {}
-    values = await reader.ask("HMGET", keys.switches, *(f"pause:{name}" for name in names))
+    values = await reader.ask("HMGET", keys.switches, *map(pause_of, names))
     until = {name: int(value.split(" ")[0]) for name, value in zip(names, values, strict=True) if value}
     return {name: moment for name, moment in until.items() if moment > now_ms}

@@ -44,7 +44,7 @@ _URL_OPTIONS: Final = frozenset(
 )
 
 _PARTS: Final = {"admit": ("windows",), "settle": ("circuits",)}
-SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "cache_join", "cache_keep", "cache_end")
+SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "repeat", "cache_join", "cache_keep", "cache_end")
 
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
 

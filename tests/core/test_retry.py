@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core import retry
 from proxy.core.handling_model import RetryPolicy, StatusSet
 from proxy.core.model import Bill, Cost, State
-from proxy.core.retry import Bucket, Failure, Tried
+from proxy.core.retry import Failure, Tried
 
 NOW = 1_795_700_000_000
 USUAL = RetryPolicy()
@@ -116,52 +116,6 @@ def test_what_the_api_asks(fields: list[tuple[bytes, bytes]], wanted: int | None
 def test_what_a_client_says_of_its_patience(value: bytes, wanted: float | None) -> None:
     assert retry.patience_s([(b"X-Stainless-Read-Timeout", value)]) == wanted
     assert retry.patience_s([(b"X-Other", value)]) is None
-
-
-# --- the budget ------------------------------------------------------------------------------------------------------
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 3)), min_size=1, max_size=200),
-    st.sampled_from([100, 500, 1000, 2000]),
-    st.integers(2, 5),
-)
-def test_repeats_stay_within_their_share(steps: list[tuple[int, int]], budget_bp: int, attempts: int) -> None:
-    """Whatever calls come when, repeats are at most their share of the calls and what a lone call needs."""
-    policy = RetryPolicy(attempts=attempts, budget_bp=budget_bp)
-    now = NOW
-    bucket = Bucket.full(policy, now)
-    calls = repeats = 0
-    for later_ms, wanted in steps:
-        now += later_ms
-        bucket, calls = bucket.call(policy, now), calls + 1
-        for _ in range(wanted):
-            left = bucket.repeat(policy, now)
-            if left is not None:
-                bucket, repeats = left, repeats + 1
-        windows = 1 + (now - NOW) / retry.WINDOW_MS
-        assert repeats <= calls * budget_bp / 10_000 + (attempts - 1) * windows
-        assert 0 <= bucket.tokens <= 10_000
-
-
-def test_a_storm_is_held_to_a_tenth() -> None:
-    bucket, repeats = Bucket.full(USUAL, NOW), 0
-    for _ in range(1000):
-        bucket = bucket.call(USUAL, NOW)
-        while (left := bucket.repeat(USUAL, NOW)) is not None:
-            bucket, repeats = left, repeats + 1
-    assert repeats == 100 + 2
-
-
-def test_a_lone_call_can_always_be_repeated_after_a_window() -> None:
-    bucket = Bucket.full(USUAL, NOW)
-    for _ in range(2):
-        found = bucket.repeat(USUAL, NOW)
-        assert found is not None
-        bucket = found
-    assert bucket.repeat(USUAL, NOW) is None
-    assert bucket.repeat(USUAL, NOW + retry.WINDOW_MS // 2 - 1) is None
-    assert bucket.repeat(USUAL, NOW + retry.WINDOW_MS // 2) is not None
 
 
 # --- one bill --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.backend import Answer, Backend, Reply, Seen, raw_exchange
 from tests.e2e.stores import doctor
-from tests.e2e.support import chat_body, entry, krw, request_id_of, usd
+from tests.e2e.support import chat_body, entry, eventually, krw, request_id_of, usd
 from tests.harness import RunningProxy, free_port, running_proxy
 
 RULES = """
@@ -49,6 +49,15 @@ apis:
     total_timeout: 600ms
     retry: {{backoff: 5ms, attempts: 9, budget: 100%}}
     prices: [{{per_request: 1}}]
+  - name: slowly
+    upstream: {url}
+    retry: {{backoff: 30s, max_backoff: 60s}}
+    prices: [{{per_request: 1}}]
+  - name: watched
+    upstream: {url}
+    breaker: {{failures: 80%, of_at_least: 6, window: 60s, open_for: 60s}}
+    retry: {{attempts: 3, backoff: 5ms, budget: 100%}}
+    prices: [{{free: true}}]
   - name: gone
     upstream: http://127.0.0.1:{nobody}
     retry: {{backoff: 5ms, budget: 100%}}
@@ -195,6 +204,30 @@ def test_an_api_that_is_not_there_is_tried_again_and_costs_nothing(proxy: Runnin
     row = entry(proxy, request_id_of(answer))
     assert [(one["status"], one["cost"]) for one in row["attempts"]] == [(None, "0")] * 3
     assert Decimal(row["cost"]) == 0
+
+
+def test_a_client_that_leaves_between_attempts_pays_for_those_that_were_made(
+    proxy: RunningProxy, backend: Backend, client: httpx.Client
+) -> None:
+    failing(backend, 99)
+    with pytest.raises(httpx.ReadTimeout):
+        client.get(f"{proxy.url}/slowly/left", timeout=0.5)
+    made = eventually(lambda: [row for row in proxy.ledger() if row["path"] == "/left"], "the ledger entry")[0]
+    assert [(one["status"], one["cost"]) for one in made["attempts"]] == [(503, "0")]
+    assert (Decimal(made["cost"]), len(backend.requests)) == (0, 1)
+
+
+def test_the_breaker_hears_of_every_attempt(proxy: RunningProxy, backend: Backend, client: httpx.Client) -> None:
+    failing(backend, 2)
+    assert client.get(f"{proxy.url}/watched/x").status_code == 200
+    [circuit] = next(one for one in proxy.status()["apis"] if one["name"] == "watched")["breakers"]
+    assert (circuit["state"], circuit["calls"], circuit["failures"]) == ("closed", 3, 2)
+    backend.requests.clear()
+    failing(backend, 99)
+    # Of six attempts now five have failed: the circuit opens, and nothing more is sent.
+    assert client.get(f"{proxy.url}/watched/x").status_code == 503
+    assert client.get(f"{proxy.url}/watched/x").json()["reason"] == "circuit_open"
+    assert len(backend.requests) == 3
 
 
 def test_after_the_first_byte_nothing_is_repeated(proxy: RunningProxy, backend: Backend) -> None:

@@ -1,4 +1,4 @@
-"""Circuit breakers against a model: any order of calls, results, late results, deaths, clock moves and hands."""
+"""Circuit breakers against a model: any order of calls, attempts, results, late ones, deaths, clock moves and hands."""
 
 from __future__ import annotations
 
@@ -83,22 +83,29 @@ class Circuit:
         generation, probe = ticket
         if generation != self.generation:
             return
-        failed = outcome.verdict is Verdict.FAILURE
-        known = outcome.verdict is not Verdict.EXCLUDED
-        slow = known and self.breaker.slow_ms is not None and outcome.took_ms > self.breaker.slow_ms
+        attempts = [*outcome.earlier, (outcome.verdict, outcome.took_ms)]
         if probe and self.state == "half_open":
             self.probing.discard(call_id)
-            if failed or slow:
+            if any(verdict is Verdict.FAILURE or self.slow(verdict, ms) for verdict, ms in attempts):
                 self.open(now, chance)
-            elif known:
+            elif outcome.verdict is Verdict.SUCCESS:
                 self.passed += 1
                 if self.passed >= self.breaker.probes:
                     self.closed()
-        elif not probe and self.state == "closed" and known:
-            self.results.append((now, failed, slow))
-            self.in_a_row = self.in_a_row + 1 if failed else 0
-            if self.opens(now, failed, slow):
-                self.open(now, chance)
+        elif not probe:
+            for verdict, ms in attempts:
+                # The first that opens it ends a generation: those behind it say nothing.
+                if verdict is not Verdict.EXCLUDED and (self.state, self.generation) == ("closed", generation):
+                    self.count(verdict is Verdict.FAILURE, self.slow(verdict, ms), now, chance)
+
+    def slow(self, verdict: Verdict, took_ms: int) -> bool:
+        return verdict is not Verdict.EXCLUDED and self.breaker.slow_ms is not None and took_ms > self.breaker.slow_ms
+
+    def count(self, failed: bool, slow: bool, now: int, chance: float) -> None:
+        self.results.append((now, failed, slow))
+        self.in_a_row = self.in_a_row + 1 if failed else 0
+        if self.opens(now, failed, slow):
+            self.open(now, chance)
 
     def opens(self, now: int, failed: bool, slow: bool) -> bool:
         b, bucket = self.breaker, self.breaker.window_ms // BREAKER_BUCKETS
@@ -180,13 +187,18 @@ class Calls(RuleBasedStateMachine):
         verdict=st.sampled_from([Verdict.SUCCESS, Verdict.FAILURE, Verdict.FAILURE, Verdict.EXCLUDED]),
         took_ms=st.sampled_from([10, 3000, 3001]),
         chance=st.sampled_from([0.0, 0.5, 1.0]),
+        earlier=st.lists(
+            st.tuples(st.sampled_from([Verdict.FAILURE, Verdict.SUCCESS]), st.sampled_from([10, 3001])), max_size=3
+        ),
     )
-    def settle(self, call_id: str, verdict: Verdict, took_ms: int, chance: float) -> None:
+    def settle(
+        self, call_id: str, verdict: Verdict, took_ms: int, chance: float, earlier: list[tuple[Verdict, int]]
+    ) -> None:
         call = self.known.get(call_id)
         if call is None:
             return
         self.chance = chance
-        outcome = Outcome(verdict, took_ms)
+        outcome = Outcome(verdict, took_ms, earlier=tuple(earlier))
         self.runner.run(self.gate.settle(call.ticket, bill(0), 200, outcome=outcome))
         if not call.ended:
             for circuit, ticket in zip(self.circuits, call.tickets, strict=True):

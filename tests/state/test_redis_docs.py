@@ -14,6 +14,7 @@ import pytest
 from proxy.core.alert_model import Alert, Kind, Severity
 from proxy.core.cache import Kept, Lifetime
 from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
+from proxy.core.handling_model import RetryPolicy
 from proxy.core.model import Admitted, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
@@ -26,6 +27,7 @@ from proxy.state.keys import PATTERNS, Keys
 from proxy.state.leader import Election
 from proxy.state.outbox import Outbox
 from proxy.state.proxies import ProxyInfo, publish
+from proxy.state.repeats import Repeats
 from proxy.state.store import Store
 from proxy.state.watching import PaceSample, Watching
 from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
@@ -43,6 +45,7 @@ EXPECTED = {
     "--pattern 'KEY:limits": ["spendgate:{main}:limits:api:openai"],
     "--pattern 'KEY:breaker": ["spendgate:{main}:breaker:openai"],
     "HGET 'KEY:switches": [" upstream"],
+    "HGET 'KEY:repeats": ["1000"],
     "HGETALL 'KEY:switches": ["api:kakao-map", "9007199254740991 17-0"],
     " limit_text increase_text": ["2000 KRW", "500 KRW"],
     "spent_text limit_text": ["1400.5 KRW", "2000 KRW"],
@@ -125,6 +128,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     limited = await gate.admit(ask(0, at_ms=wall_ms(), free=True, guards=guards))
     assert isinstance(limited, Admitted)
     outcome = Outcome(Verdict.FAILURE, 5, wall_ms() + 60_000)
+    assert await Repeats(store, keys).take(ask(0, free=True), RetryPolicy())
     await gate.settle(limited, bill(0, tokens=(12, 64)), 429, outcome=outcome)
     gate.count_denied(Reason.BUDGET_INSUFFICIENT, "openai")
     await gate.tidy()

@@ -58,13 +58,9 @@ end
 local costs = not free and (step == 0 or step > free_steps)
 
 -- 2. decide -----------------------------------------------------------------------------------------------------
-if not bypass then
-  for which = 1, 4 do
-    local off = until_of(switched[which == 1 and 2 or 3 + which])
-    if now < off and (which > 1 or costs) and not (which == 2 and (lift or now < until_of(switched[4]))) then
-      return {0, now, 6, which, off}
-    end
-  end
+if #switched > 0 and not bypass then
+  local which, off = switched_off(switched, now, costs)
+  if which > 0 then return {0, now, 6, which, off} end
 end
 
 -- Circuit breakers: which generation the call belongs to, and whether it is a probe.

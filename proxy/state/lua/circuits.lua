@@ -1,4 +1,4 @@
--- circuits: what the end of a call means for rate limits, circuit breakers and pauses. Put between the prelude and settle.
+-- circuits: what the end of a call means for rate limits and circuit breakers. Put between the prelude and settle.
 --
 -- A breaker's hash: `state` (closed: traffic flows, open: none, half_open: a few probes), `generation` (+1 at each opening
 -- and closing; results of calls of another one say nothing), `until` (when the next probe may go, ms), `openings` in a row,
@@ -94,11 +94,15 @@ local function guard_ends()
     if slow and slow_bp > 0 and slows * 10000 >= calls * slow_bp then return 'slow' end
   end
 
-  -- Tells every circuit of a call how it went. A result of an older generation says nothing any more. guard: see settle;
-  -- false = nothing can be said of the API. Returns the changes as text.
+  -- Tells every circuit of a call how it went, attempt by attempt. A result of an older generation says nothing any more:
+  -- nor do the attempts behind the one that opened the circuit. A probe is one question, and fails with any attempt.
+  -- guard: see settle; false = nothing can be said of the API. Returns the changes as text.
   local function circuits_told(breakers, first, generations, id, now, guard)
-    local result, took, chance = 0, 0, 0
-    if guard then result, took, chance = guard[2], guard[3], guard[4] end
+    local attempts, chance, result = {}, 0, 0
+    if guard then
+      attempts, chance, result = guard[6] or {}, guard[4], guard[2]
+      attempts[#attempts + 1] = {guard[2], guard[3]}
+    end
     local changes, b = '', 0
     for generation, probe in string.gmatch(generations, '(%d+)(p?)') do
       b = b + 1
@@ -106,23 +110,27 @@ local function guard_ends()
       local state, current, openings, probing, passed =
         unpack(call('HMGET', key, 'state', 'generation', 'openings', 'probing', 'passed'))
       if (current or '0') == generation then
-        local slow = result ~= 0 and breaker[7] >= 0 and took > breaker[7]
         local number, why = tonumber(generation), nil
-        if probe == 'p' and state == 'half_open' then
-          if result == 2 or slow then
-            why = result == 2 and 'probe failed' or 'probe slow'
-          else
-            local others = string.gsub(probing, ' ?' .. id, '', 1)
-            passed = tonumber(passed) + result
-            if result == 1 and passed >= breaker[11] then
-              close(key, number, now)
-              changes = changes .. breaker[1] .. ' closed;'
-            else
-              call('HSET', key, 'probing', others, 'passed', passed)
-            end
+        local probes, counts = probe == 'p' and state == 'half_open', probe == '' and (state or 'closed') == 'closed'
+        for _, attempt in ipairs(attempts) do
+          local worked, took = unpack(attempt)
+          local slow = worked ~= 0 and breaker[7] >= 0 and took > breaker[7]
+          if probes and (worked == 2 or slow) then
+            why = worked == 2 and 'probe failed' or 'probe slow'
+          elseif counts and worked ~= 0 then
+            why = count(key, breaker, worked, slow, now)
           end
-        elseif probe == '' and (state or 'closed') == 'closed' and result ~= 0 then
-          why = count(key, breaker, result, slow, now)
+          if why then break end
+        end
+        if probes and not why then
+          local others = string.gsub(probing, ' ?' .. id, '', 1)
+          passed = tonumber(passed) + result
+          if result == 1 and passed >= breaker[11] then
+            close(key, number, now)
+            changes = changes .. breaker[1] .. ' closed;'
+          else
+            call('HSET', key, 'probing', others, 'passed', passed)
+          end
         end
         if why then
           open(key, breaker, number, tonumber(openings) or 0, why, now, chance)
@@ -133,13 +141,5 @@ local function guard_ends()
     return changes
   end
 
-  -- Nobody calls the API until then; a longer pause that already holds stays.
-  local function pause_until(switches, field, until_ms, now)
-    if until_ms > now and until_ms > until_of(call('HGET', switches, field)) then
-      call('HSET', switches, field, int(until_ms) .. ' upstream')
-      call('EXPIRE', switches, 34560000)
-    end
-  end
-
-  return limits_corrected, circuits_told, pause_until
+  return limits_corrected, circuits_told
 end

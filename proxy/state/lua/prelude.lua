@@ -35,6 +35,17 @@ end
 -- Until when a switch's value ("<until ms> <audit id>") holds; 0 without one.
 local function until_of(value) return value and tonumber(string.match(value, '^%d+')) or 0 end
 
+-- Which switch stops a call now (1 stop, of what costs money  2 its API  3 its rule  4 its caller; 0 = none), and until
+-- when. found: the values of bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:..
+local function switched_off(found, now, costs)
+  local lifted = now < until_of(found[3]) or now < until_of(found[4])
+  for which = 1, 4 do
+    local off = until_of(found[which == 1 and 2 or 3 + which])
+    if now < off and (which > 1 or costs) and not (which == 2 and lifted) then return which, off end
+  end
+  return 0, 0
+end
+
 -- The first whole amount that has reached so many basis points of a limit. Exact: no product passes 2^53.
 local function threshold(limit, bp)
   local rest = fmod(limit, 10000)
@@ -44,6 +55,14 @@ end
 -- A limit with what was added to it for this period (the budget's field `increase`, atoms).
 local function raised(limit, increase)
   return increase and math.max(0, math.min(limit + tonumber(increase), EXACT)) or limit
+end
+
+-- Nobody calls an API until then; a longer pause that already holds stays.
+local function pause_until(switches, field, until_ms, now)
+  if until_ms > now and until_ms > until_of(call('HGET', switches, field)) then
+    call('HSET', switches, field, int(until_ms) .. ' upstream')
+    call('EXPIRE', switches, 34560000)
+  end
 end
 
 local function numbers(text)

@@ -17,7 +17,8 @@
 --           n charges (atoms), guard, rest of the ledger's entry: {field, value, field, value, ...}}
 --           guard: false, or {what limits count of it after all: requests, tokens, input, output, 0, each cost; false
 --           = as admitted, result (0 = says nothing of the API  1 = worked  2 = failed), ms until its answer began,
---           chance (0 to 1000, for the breaker's next opening), the API asked for a pause until (ms; 0 = not)}
+--           chance (0 to 1000, for the breaker's next opening), the API asked for a pause until (ms; 0 = not),
+--           earlier attempts, where the call was made again: each {result, ms}}
 --       2 what its plan says: {keep until (ms): settled ids, ledger, roll-ups, quota;
 --           n budgets: each {name, period, limit (atoms), keep until (ms), digits of an atom (6 | 9), currency, limit as
 --           text, thresholds: {percent, atoms, percent, atoms, ...}, ascending},
@@ -78,9 +79,9 @@ if record then
   call('HDEL', RESERVATIONS, id)
   call('ZREM', LEASES, id)
 end
-local circuits, limits_corrected, circuits_told, pause_until = '', nil, nil, nil
-if guarded ~= '' or guard then limits_corrected, circuits_told, pause_until = guard_ends() end
+local circuits = ''
 if guarded ~= '' then
+  local limits_corrected, circuits_told = guard_ends()
   local counted, generations = string.match(guarded, '^([^;]*);(.*)$')
   limits_corrected(scopes, LIMITS, numbers(counted), mode, guard and guard[1])
   circuits = circuits_told(breakers, BREAKERS, generations, id, clock(given), mode == 'settle' and guard)
