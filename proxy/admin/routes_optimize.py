@@ -1,15 +1,18 @@
-"""Recommendations and next month's plan."""
+"""Recommendations and next month's plan, as the leader last found them."""
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Answer, Asks, Call, Route
 from proxy.core.admin_model import Role
-from proxy.state import forecasts, history
+from proxy.state import forecasts
+
+if TYPE_CHECKING:
+    from proxy.control.optimize.told import Advice
 
 
 class Recommended(Answer):
@@ -25,10 +28,12 @@ class Recommended(Answer):
     effort: int = Field(description="1 (a line) to 3 (work).")
     text: str
     evidence: dict[str, str | int]
-    change: str | None = Field(description="Lines of rules.yaml that do it; null where a program has to change.")
+    program: str | None = Field(description="What the calling program has to do itself; null where rules.yaml is all.")
+    change: str = Field(description="Lines of rules.yaml that do it, or that keep the saving of what the program does.")
 
 
 class Recommendations(Answer):
+    at: str | None = Field(description="When they were found; null until the leader has looked for the first time.")
     recommendations: list[Recommended] = Field(description="The best first.")
     set_aside: list[str] = Field(description="Ids that somebody dismissed or put off.")
 
@@ -44,6 +49,7 @@ class PlanLine(Answer):
 class NextMonth(Answer):
     """What next month's limits should be, by API."""
 
+    at: str | None = Field(description="When it was found; null until the leader has looked for the first time.")
     month: str
     currency: str
     budget: str | None = Field(description="The present monthly budget over everything.")
@@ -62,16 +68,24 @@ class Aside(Asks):
     days: int | None = Field(None, ge=1, le=3650, description="For so many days; without it for good.")
 
 
+async def _kept(call: Call) -> Advice:
+    from proxy.control.advising import kept
+    from proxy.control.optimize.told import Advice
+
+    return await kept(call.client, call.desk.keys) or Advice()
+
+
 async def recommendations(call: Call) -> Recommendations:
-    from proxy.control.advising import look
     from proxy.control.optimize.told import recommendation
 
-    rules, keys, now_ms = call.rules, call.desk.keys, call.now_ms()
-    found = await look(call.client, keys, rules, now_ms)
-    aside = await forecasts.aside(call.client, keys, now_ms)
+    found = await _kept(call)
+    aside = await forecasts.aside(call.client, call.desk.keys, call.now_ms())
     return Recommendations(
+        at=found.at or None,
         recommendations=[
-            Recommended(**recommendation(one, rules.currency, call.language)) for one in found if one.id not in aside
+            Recommended(**recommendation(one, call.rules.currency, call.language))
+            for one in found.recommendations
+            if one.id not in aside
         ],
         set_aside=sorted(aside),
     )
@@ -92,15 +106,13 @@ async def show_again(call: Call) -> WhichRecommendation:
 
 
 async def plan(call: Call) -> NextMonth:
-    from proxy.control.advising import look
     from proxy.control.optimize.plan import next_month
     from proxy.control.optimize.told import plan as told
 
-    rules, keys, now_ms = call.rules, call.desk.keys, call.now_ms()
-    days = await history.days(call.client, keys, rules.timezone, now_ms)
-    aside = await forecasts.aside(call.client, keys, now_ms)
-    advice = [one for one in await look(call.client, keys, rules, now_ms) if one.id not in aside]
-    return NextMonth(**told(await asyncio.to_thread(next_month, rules, days, advice, now_ms)))
+    found, now_ms = await _kept(call), call.now_ms()
+    aside = await forecasts.aside(call.client, call.desk.keys, now_ms)
+    advice = [one for one in found.recommendations if one.id not in aside]
+    return NextMonth(at=found.at or None, **told(next_month(call.rules, found.expected, advice, now_ms)))
 
 
 ROUTES = [

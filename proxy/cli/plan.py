@@ -22,8 +22,9 @@ def command(frame: Frame) -> click.Command:
         settings = frame.settings(**flags)
         rules = load(frame, settings.rules, keys=False)
         now_ms = time.time_ns() // 1_000_000
-        advice, days, aside = read(frame, settings, rules, now_ms)
-        made = next_month(rules, days, [one for one in advice if one.id not in aside], now_ms)
+        found, aside = read(frame, settings, rules, now_ms)
+        advice = [one for one in found.recommendations if one.id not in aside]
+        made = next_month(rules, found.expected, advice, now_ms)
         if as_json:
             click.echo(json.dumps(told(made), ensure_ascii=False))
             return Exit.OK
@@ -70,5 +71,6 @@ def _show(frame: Frame, made: dict[str, Any]) -> None:
             line["api"], amount(line["expected"]), f"{low} – {high}", amount(line["saving"]), amount(line["limit"])
         )
     frame.console().print(table)
-    click.echo(frame.say("plan.change"))
-    click.echo(made["change"].rstrip())
+    if made["change"]:
+        click.echo(frame.say("plan.change"))
+        click.echo(made["change"].rstrip())

@@ -14,7 +14,7 @@ from proxy.cli.help import Command, option
 
 if TYPE_CHECKING:
     from proxy.control.optimize.finding import Recommendation
-    from proxy.core.history import Day
+    from proxy.control.optimize.told import Advice
     from proxy.core.model import RuleSet
     from proxy.settings import Settings
 
@@ -32,7 +32,8 @@ def command(frame: Frame) -> click.Command:
         if sum(word is not None for word in (dismiss, snooze, restore)) > 1:
             frame.fail("recommend.one_at_a_time")
         now_ms = time.time_ns() // 1_000_000
-        found, _, aside = read(frame, settings, rules, now_ms)
+        advice, aside = read(frame, settings, rules, now_ms)
+        found = advice.recommendations
         what = dismiss or snooze or restore
         if what is not None:
             if what not in {one.id for one in found} and what not in aside:
@@ -82,35 +83,30 @@ def _for_good() -> int:
     return FOR_GOOD
 
 
-def read(
-    frame: Frame, settings: Settings, rules: RuleSet, now_ms: int
-) -> tuple[list[Recommendation], list[Day], dict[str, int]]:
-    """All recommendations, the roll-ups, and what is set aside; nothing where there is no store."""
+def read(frame: Frame, settings: Settings, rules: RuleSet, now_ms: int) -> tuple[Advice, dict[str, int]]:
+    """What the leader found, or what is found now where none leads; and what is set aside. Empty without a store."""
     from proxy.cli.place import opened, unreachable
+    from proxy.control.optimize.told import Advice
     from proxy.state.store import StoreUnavailable
 
     with opened(frame, settings) as place:
         if place.url is None:
-            return [], [], {}
+            return Advice(), {}
         try:
             return asyncio.run(_read(place.url, settings.tenant, rules, now_ms))
         except StoreUnavailable as error:
             raise unreachable(frame, str(error)) from error
 
 
-async def _read(
-    url: str, tenant: str, rules: RuleSet, now_ms: int
-) -> tuple[list[Recommendation], list[Day], dict[str, int]]:
-    from proxy.control.advising import look
-    from proxy.state import forecasts, history
+async def _read(url: str, tenant: str, rules: RuleSet, now_ms: int) -> tuple[Advice, dict[str, int]]:
+    from proxy.control.advising import kept_or_look
+    from proxy.state import forecasts
     from proxy.state.keys import Keys
     from proxy.state.reading import Reader
 
     async with Reader(url) as reader:
         keys = Keys(tenant)
-        found = await look(reader, keys, rules, now_ms)
-        days = await history.days(reader, keys, rules.timezone, now_ms)
-        return found, days, await forecasts.aside(reader, keys, now_ms)
+        return await kept_or_look(reader, keys, rules, now_ms), await forecasts.aside(reader, keys, now_ms)
 
 
 def _set(frame: Frame, settings: Settings, what: str, until_ms: int | None) -> None:
@@ -142,6 +138,7 @@ def _show(frame: Frame, rules: RuleSet, shown: list[Recommendation], hidden: int
     import textwrap
 
     from proxy.cli.help import wrap
+    from proxy.control.optimize.told import program
     from proxy.core import money
     from proxy.core.figures import with_unit
     from proxy.core.text import say
@@ -156,8 +153,9 @@ def _show(frame: Frame, rules: RuleSet, shown: list[Recommendation], hidden: int
     for one in shown:
         click.echo(frame.say("recommend.saving", id=one.id, saving=amount(one.saving_atoms), effort=one.effort))
         click.echo("\n".join(wrap(say(f"recommend.{one.rule}", frame.lang, **one.evidence), 96, "  ")))
-        if one.change:
-            click.echo(textwrap.indent(one.change.rstrip(), "    "))
+        if (todo := program(one, frame.lang)) is not None:
+            click.echo("\n".join(wrap(todo, 96, "  ")))
+        click.echo(textwrap.indent(one.change.rstrip(), "    "))
         click.echo()
     if shown:
         click.echo(frame.say("recommend.total", saving=amount(sum(one.saving_atoms for one in shown))))

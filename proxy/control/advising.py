@@ -1,21 +1,67 @@
-"""Recommendations from the running ledger: reads the last month's calls, adds them up, asks the rules."""
+"""Recommendations and next month's expectations: the leader makes them now and then, everybody else reads them.
+
+Reading a month of calls costs seconds, so it is done every quarter of an hour, and at once for other rules. What was
+set aside is not left out here: whoever shows recommendations asks for that, and then lays out the plan (plan.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
+from proxy.control.jobs import Context, Job
 from proxy.control.optimize import advise
 from proxy.control.optimize.facts import Facts
-from proxy.control.optimize.finding import Recommendation
+from proxy.control.optimize.told import Advice, packed, unpacked
 from proxy.core.model import RuleSet
-from proxy.state.advice import feed
+from proxy.state import advice, history
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
 from proxy.state.reading import Reader
 
+EVERY_MS: Final = 900_000
+FRESH_MS: Final = 2 * EVERY_MS  # older than this, nobody makes them any more
+_LOOK_EVERY_S: Final = 20.0
 
-async def look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> list[Recommendation]:
-    """All recommendations of this moment, also those that were set aside. Raises StoreUnavailable."""
+
+async def look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> Advice:
+    """All recommendations of this moment, and what next month will probably cost. Raises StoreUnavailable."""
     facts = Facts(rules, 1, now_ms)
-    facts.days = await feed(Ledger(reader, keys), now_ms, facts.add)
-    return await asyncio.to_thread(advise, facts)
+    facts.days = await advice.feed(Ledger(reader, keys), now_ms, facts.add)
+    days = await history.days(reader, keys, rules.timezone, now_ms)
+
+    def work() -> Advice:
+        from proxy.control.optimize.expected import expectations  # numpy, and slow to import
+
+        return Advice(tuple(advise(facts)), expectations(rules, days, now_ms))
+
+    return await asyncio.to_thread(work)
+
+
+async def refresh(context: Context) -> None:
+    """One round of the leader: nothing, while what is kept is young and of these rules. Raises StoreUnavailable."""
+    rules, now_ms, client, keys = context.rules, context.now_ms(), context.client, context.keys
+    kept = await advice.found_at(client, keys)
+    if kept is not None and 0 <= now_ms - kept[0] < EVERY_MS and kept[1] == rules.digest:
+        return
+    found = await look(client, keys, rules, now_ms)
+    await advice.keep(client, keys, packed(found), rules.digest, now_ms, rules.timezone)
+
+
+async def kept(reader: Reader, keys: Keys) -> Advice | None:
+    """What the leader found last; None: it has not looked yet. Raises StoreUnavailable."""
+    found = await advice.read(reader, keys)
+    return None if found is None else unpacked(found[2], found[0])
+
+
+async def kept_or_look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> Advice:
+    """What the leader found, or, where none has looked lately or only with other rules, what can be found now."""
+    when = await advice.found_at(reader, keys)
+    if when is not None and 0 <= now_ms - when[0] < FRESH_MS and when[1] == rules.digest:
+        found = await kept(reader, keys)
+        if found is not None:
+            return found
+    return await look(reader, keys, rules, now_ms)
+
+
+JOB: Final = Job("advice", _LOOK_EVERY_S, refresh)

@@ -19,9 +19,9 @@ def match_text(rule: Rule, language: str) -> str:
     if match.methods is not None:
         parts.append(" ".join(sorted(match.methods)))
     if match.paths:
-        parts.append(", ".join(_pattern(one.pattern) for one in match.paths))
+        parts.append(", ".join(pattern_text(one.pattern) for one in match.paths))
     if match.hosts:
-        parts.append(", ".join(_pattern(one.pattern) for one in match.hosts))
+        parts.append(", ".join(pattern_text(one.pattern) for one in match.hosts))
     for key, tests in (("header", match.headers), ("query", match.query), ("json", match.json)):
         parts += [say(f"describe.{key}", language, test=_test(test, language)) for test in tests]
     return " · ".join(parts) or say("describe.everything", language)
@@ -75,11 +75,11 @@ def _test(test: FieldTest, language: str) -> str:
     if test.equals is not None:
         return f"{test.name} = {' | '.join(test.equals)}"
     if test.pattern is not None:
-        return f"{test.name} ~ {_pattern(test.pattern.pattern)}"
+        return f"{test.name} ~ {pattern_text(test.pattern.pattern)}"
     return say("describe.present" if test.present else "describe.absent", language, name=test.name)
 
 
-def _pattern(compiled: str) -> str:
+def pattern_text(compiled: str) -> str:
     """A compiled glob in the shape in which it was written; a regex, which is the user's own, with its "~"."""
     if not compiled.startswith(r"\A"):
         return f"~{compiled}"

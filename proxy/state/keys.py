@@ -23,6 +23,7 @@ SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
 FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
+ADVICE_KEPT_S = 2 * DAY_S  # after the last look
 RECOMMENDATIONS_KEPT_S = 400 * DAY_S  # after the last one that was dismissed or put off
 CHARGES_KEPT_S = 400 * DAY_S  # after the last one
 SERVICES_KEPT_S = 400 * DAY_S  # after the last change
@@ -54,6 +55,7 @@ PATTERNS: dict[str, str] = {
     "proxy:<host>:<pid>": "hash",
     "leader": "hash",
     "forecast:<kind>:<name>": "hash",
+    "advice": "hash",
     "recommendations": "hash",
     "cache:<digest>": "hash",
     "cache:flight:<digest>": "string",
@@ -93,6 +95,7 @@ class Keys:
     """Names of one tenant's keys. Labels are those of core/windows.py."""
 
     __slots__ = (
+        "advice",
         "alerts",
         "alerts_open",
         "alerts_told",
@@ -119,6 +122,7 @@ class Keys:
         self.switches = f"{self.prefix}switches"
         self.thresholds = f"{self.prefix}thresholds"
         self.leader = f"{self.prefix}leader"
+        self.advice = f"{self.prefix}advice"
         self.charges = f"{self.prefix}charges"
         self.services = f"{self.prefix}services"
         self.audit = f"{self.prefix}audit"

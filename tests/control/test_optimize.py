@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import re
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.control.optimize import RULES, advise
 from proxy.control.optimize.cheaper_model import smaller_of
+from proxy.control.optimize.expected import expectations
 from proxy.control.optimize.facts import Facts, Group
-from proxy.control.optimize.finding import Finding, resolve
-from proxy.control.optimize.plan import next_month
+from proxy.control.optimize.finding import Finding, Recommendation, resolve
+from proxy.control.optimize.plan import Plan
+from proxy.control.optimize.plan import next_month as laid_out
+from proxy.control.optimize.told import Advice, packed, recommendation, unpacked
 from proxy.control.optimize.told import plan as plan_told
-from proxy.control.optimize.told import recommendation
 from proxy.core.history import Day
-from proxy.core.model import RuleSet
+from proxy.core.match import match
+from proxy.core.model import Outbound, RuleSet
 from proxy.rules_file import load_text
 from tests.control.test_outlook import LAST, WON, at
 
@@ -76,6 +81,38 @@ def facts(entries: list[dict[str, Any]], days: int = 30) -> Facts:
     return made
 
 
+def question(model: str, length: int) -> bytes:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "x" * length}]}).encode()
+
+
+def taken_over(text: str, change: str) -> RuleSet:
+    """The rules after somebody has put the change where it says: at the top, under an API, before or under a rule."""
+    document = yaml.safe_load(text)
+    sections = re.split(r"^# ", change, flags=re.MULTILINE)
+    for section in filter(None, [f"at the top\n{sections[0]}", *sections[1:]]):
+        place, _, lines = section.partition("\n")
+        if not (value := yaml.safe_load(lines)):
+            continue
+        api = next((one for one in document["apis"] if f" the API {one['name']}" in place), None)
+        if place.startswith("at the top"):
+            for key, items in value.items():
+                document.setdefault(key, []).extend(items)
+            if "in place of its entry under optimize" in place:
+                del document["optimize"]
+        elif isinstance(value, list):
+            assert api is not None
+            before = place.rpartition("before the rule ")[2].partition("/")[2]
+            at = next((i for i, one in enumerate(api["prices"]) if one["name"] == before), 0)
+            api["prices"][at:at] = value
+        elif api is not None:
+            api.update(value)
+        else:
+            name, _, rule = place.removeprefix("under the rule ").partition("/")
+            prices = next(one for one in document["apis"] if one["name"] == name)["prices"]
+            next(one for one in prices if one["name"] == rule).update(value)
+    return rules(yaml.safe_dump(document, sort_keys=False))
+
+
 def found(rule: str, entries: list[dict[str, Any]]) -> Finding | None:
     return next(iter(RULES[rule](facts(entries))), None)
 
@@ -102,20 +139,30 @@ def test_calls_that_look_alike_could_be_kept() -> None:
     seen = found("repeats", [entry(i, usage=alike) for i in range(31)])
     assert seen is not None
     assert sum(seen.savings.values()) == 30 * 5 * WON
-    assert "cache:" in seen.change
+    assert taken_over(TEXT, seen.change).apis[0].rules[0].handling is not None
     assert found("repeats", [entry(i, usage={}) for i in range(31)]) is None
     assert found("repeats", [entry(i) for i in range(31)]) is None
 
 
 def test_short_calls_go_to_the_smaller_model_at_its_price() -> None:
-    seen = found("cheaper_model", [entry(i, usage={"input_tokens": 400 + i, "output_tokens": 60}) for i in range(30)])
+    calls = [entry(i, usage={"input_tokens": 400 + i, "output_tokens": 60}) for i in range(30)]
+    dated = found("cheaper_model", [one | {"model": "gpt-4o-2024-08-06"} for one in calls])
+    assert dated is not None
+    assert "model: [gpt-4o, gpt-4o-2024-08-06]" in dated.change
+    seen = found("cheaper_model", calls)
     assert seen is not None
     assert (seen.evidence["model"], seen.evidence["smaller"]) == ("gpt-4o", "gpt-4o-mini")
     # 2.50/10 USD against 0.15/0.60 USD: 94 % less, of 30 calls at 5 won
     assert sum(seen.savings.values()) == pytest.approx(150 * WON * 0.94, rel=0.01)
     assert found("cheaper_model", [entry(i) for i in range(30)]) is None
-    text = TEXT.replace("budgets:\n", seen.change)
-    assert {budget.name for budget in rules(text).budgets} == {"monthly", "openai-chat-cap"}
+    after = taken_over(TEXT, seen.change)
+    short, long = (
+        match(after.apis[0], Outbound("POST", "https", "api.openai.com", 443, "/v1/chat/completions", body=body))
+        for body in (question("gpt-4o", 200), question("gpt-4o", 9000))
+    )
+    assert [rule and rule.id for rule in (short, long)] == ["openai/chat-gpt-4o-short", "openai/chat"]
+    (rung,) = after.apis[0].rules[0].handling.ladder  # type: ignore[union-attr]
+    assert (rung.at_bp, dict(rung.sets)) == (100, {("model",): "gpt-4o-mini"})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +203,7 @@ def test_nights_and_weekends_are_told_by_local_time() -> None:
     assert seen is not None
     assert (seen.about, seen.evidence["share"]) == ("openai", 75)
     assert sum(seen.savings.values()) == 60 * 5 * WON // 2
-    assert "openai-daily-cap" in {budget.name for budget in rules(TEXT.replace("budgets:\n", seen.change)).budgets}
+    assert "openai-daily-cap" in {budget.name for budget in taken_over(TEXT, seen.change).budgets}
 
 
 def test_headroom_saves_nothing_and_says_so() -> None:
@@ -181,6 +228,80 @@ def test_a_subscription_is_compared_with_what_its_calls_cost(price: str, saving:
     (seen,) = RULES["subscription"](made) or [None]
     assert (seen and sum(seen.savings.values())) == (None if saving is None else pytest.approx(saving * WON, abs=2))
     assert RULES["subscription"](facts([entry(i) for i in range(100)])) == []
+
+
+def months_calls() -> list[dict[str, Any]]:
+    """A month in which every rule finds something."""
+    short, night = {"input_tokens": 400, "output_tokens": 60}, "2026-11-11T02:10:00.000+09:00"
+    calls = [entry(i, usage={**short, "input_tokens": 400 + i}, asked=f"{i}") for i in range(60)]
+    calls += [entry(i, estimate="90", model="gpt-5", usage={"input_tokens": 5000 + i}, at=night) for i in range(150)]
+    calls += [entry(i, status=500, caller="batch") for i in range(12)]
+    calls += [entry(i, usage={"input_tokens": 9000, "output_tokens": 900}, cost="4") for i in range(40)]
+    return calls + [entry(i, api="maps", rule="maps/route", model=None, usage={}, cost="2") for i in range(40)]
+
+
+def test_every_recommendation_gives_lines_that_can_be_taken_over_as_they_stand() -> None:
+    text = f"{TEXT}optimize: [{{subscription: flat, api: openai, price: 100}}]\n"
+    made = Facts(rules(text), 30, NOW)
+    for one in months_calls():
+        made.add(one)
+    advice = advise(made)
+    assert {one.rule for one in advice} == set(RULES)
+    for one in advice:
+        after = taken_over(text, one.change)
+        assert after.digest != made.rules.digest, one.id
+    told = {one.rule: recommendation(one, "KRW", "en") for one in advice}
+    needs_program = {"batch", "prompt_cache", "free_tier", "subscription"}
+    assert {rule for rule, one in told.items() if one["program"]} == needs_program
+    flat = taken_over(text, told["subscription"]["change"])
+    assert (flat.offers, flat.fixed_costs[0].api, flat.apis[0].rules[0].price.free) == ((), "openai", True)
+    batches = taken_over(text, told["batch"]["change"])
+    asked = match(batches.apis[0], Outbound("POST", "https", "api.openai.com", 443, "/v1/batches"))
+    assert asked is not None
+    assert asked.price.free
+
+
+def test_a_limit_that_keeps_a_saving_leaves_room_for_the_rules_other_calls() -> None:
+    calls = [entry(i) for i in range(60)] + [entry(i, model="gpt-5", cost="7") for i in range(10)]
+    seen = found("prompt_cache", calls)
+    assert seen is not None
+    (cap,) = taken_over(TEXT, seen.change).budgets[1:]
+    assert (cap.name, cap.rule) == ("openai-chat-gpt-4o-cached-prompts", "openai/chat")
+    assert cap.limit_atoms == (300 + 70) * WON - sum(seen.savings.values())
+
+
+def test_where_the_model_is_in_the_path_no_ladder_is_proposed() -> None:
+    gemini = TEXT.replace("catalog: openai", "catalog: google")
+    made = Facts(rules(gemini), 30, NOW)
+    for index in range(30):
+        made.add(entry(index, model="gemini-2.5-pro", usage={"input_tokens": 400 + index, "output_tokens": 60}))
+    (seen,) = RULES["cheaper_model"](made)
+    assert "degrade" not in seen.change
+    assert taken_over(gemini, seen.change).budgets[1].rule == "openai/chat"
+
+
+def test_a_rule_with_tests_of_its_own_gets_the_rung_itself() -> None:
+    text = TEXT.replace("path: /v1/*}", 'path: /v1/*, header: {x-team: "a"}}')
+    made = Facts(rules(text), 30, NOW)
+    for index in range(30):
+        made.add(entry(index, usage={"input_tokens": 400 + index, "output_tokens": 60}))
+    (seen,) = RULES["cheaper_model"](made)
+    assert seen.change.startswith("# under the rule openai/chat\n")
+    handling = taken_over(text, seen.change).apis[0].rules[0].handling
+    assert handling is not None
+    assert handling.ladder[0].at_bp == 100
+
+
+def test_rent_and_outside_costs_are_no_calls() -> None:
+    rent = [entry(i, api="openai", rule="fixed/openai", note="fixed", cost="20") for i in range(200)]
+    made = facts([*rent, entry(0, note="charge", cost="500"), *[entry(i) for i in range(3)]])
+    assert [(where, group.calls) for where, group in made.groups.items()] == [(("openai", "openai/chat", "gpt-4o"), 3)]
+
+
+def test_what_is_kept_is_what_was_found() -> None:
+    advice = Advice(tuple(advise(facts(months_calls()))), expectations(rules(), spent(200, 100), NOW), "now")
+    assert len(advice.recommendations) > 3
+    assert unpacked(json.loads(json.dumps(packed(advice))), "now") == advice
 
 
 def test_advice_reads_well_in_both_languages_and_names_its_change() -> None:
@@ -216,7 +337,7 @@ def test_no_atom_is_saved_twice(costs: dict[tuple[str, str, str], int], data: st
         made.groups[where] = Group(calls=1, cost=cost)
     claims = st.dictionaries(st.sampled_from(sorted(costs)), st.integers(-5, 10**17), max_size=5)
     findings = [
-        Finding(f"r{index}", "x", data.draw(claims), data.draw(st.integers(1, 3)))
+        Finding(f"r{index}", "x", data.draw(claims), data.draw(st.integers(1, 3)), {}, "")
         for index in range(data.draw(st.integers(0, 6)))
     ]
     advice = resolve(findings, made)
@@ -238,14 +359,18 @@ def spent(chat: int, maps: int) -> list[Day]:
     return [Day(LAST - timedelta(days=back), dict.fromkeys(cost, 3), cost) for back in range(80, -1, -1)]
 
 
+def next_month(text: str, days: list[Day], advice: list[Recommendation], now_ms: int = NOW) -> Plan:
+    return laid_out(rules(text), expectations(rules(text), days, now_ms), advice, now_ms)
+
+
 def test_next_month_is_planned_by_api_and_its_limits_are_rules() -> None:
-    made = next_month(rules(), spent(200, 100), [], NOW)
+    made = next_month(TEXT, spent(200, 100), [], NOW)
     assert (made.month, made.fits, made.budget) == ("2026-12", True, 15_000 * WON)
     lines = {line.api: line for line in made.lines}
     assert lines["openai"].expected == pytest.approx(31 * 200 * WON, rel=0.02)
     assert all(line.low80 <= line.expected <= line.limit <= line.high80 + WON for line in made.lines)
     assert all(line.limit % WON == 0 for line in made.lines)
-    planned = rules(TEXT.replace("budgets:\n", made.change)).budgets
+    planned = taken_over(TEXT, made.change).budgets
     assert {budget.name: budget.limit_atoms for budget in planned} == {
         "monthly": 15_000 * WON,
         "plan-openai": lines["openai"].limit,
@@ -256,12 +381,12 @@ def test_next_month_is_planned_by_api_and_its_limits_are_rules() -> None:
 def test_what_can_be_saved_lowers_the_plan() -> None:
     calls = [entry(i, status=500, cost="100") for i in range(20)]
     advice = advise(facts(calls))
-    plain, less = (next_month(rules(), spent(200, 100), one, NOW) for one in ([], advice))
+    plain, less = (next_month(TEXT, spent(200, 100), one, NOW) for one in ([], advice))
     assert plain.total - less.total == pytest.approx(2000 * WON, abs=WON)
 
 
 def test_when_the_budget_is_too_small_the_less_important_api_gets_less() -> None:
-    made = next_month(rules(), spent(400, 300), [], NOW)
+    made = next_month(TEXT, spent(400, 300), [], NOW)
     lines = {line.api: line for line in made.lines}
     assert not made.fits
     assert made.total <= 15_000 * WON
@@ -270,7 +395,20 @@ def test_when_the_budget_is_too_small_the_less_important_api_gets_less() -> None
     assert plan_told(made)["fits"] is False
 
 
+def test_costs_without_a_call_are_planned_but_limited_by_nothing() -> None:
+    cost = {("database", "fixed/database", "-"): 300 * WON, ("maps", "maps/route", "web"): 100 * WON}
+    days = [Day(LAST - timedelta(days=back), dict.fromkeys(cost, 3), cost) for back in range(80, -1, -1)]
+    made = next_month(TEXT, days, [])
+    assert [line.api for line in made.lines] == ["database", "maps"]
+    assert [budget.name for budget in taken_over(TEXT, made.change).budgets] == ["monthly", "plan-maps"]
+
+
+def test_an_expectation_of_another_month_is_no_plan() -> None:
+    old = expectations(rules(), spent(200, 100), at(date(2026, 10, 20), 12))
+    assert laid_out(rules(), old, [], NOW).lines == ()
+
+
 def test_without_history_there_is_no_plan() -> None:
-    made = next_month(rules(), [], [], at(date(2026, 11, 1), 1))
+    made = next_month(TEXT, [], [], at(date(2026, 11, 1), 1))
     assert (made.lines, made.change, made.fits) == ((), "", True)
-    assert next_month(replace(rules(), budgets=()), spent(9, 9), [], NOW).budget is None
+    assert next_month(re.sub(r"budgets:\n.*\n", "", TEXT), spent(9, 9), []).budget is None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from proxy.control.advising import look
+from proxy.control.advising import EVERY_MS, kept, kept_or_look, look
+from proxy.control.advising import refresh as advise
 from proxy.control.forecasting import refresh
 from proxy.control.jobs import Context
 from proxy.rules_file import load_text
@@ -106,9 +108,8 @@ async def test_recommendations_are_set_aside_and_shown_again(client: Client) -> 
     assert await client.ask("TTL", KEYS.recommendations) > 0
 
 
-async def test_recommendations_come_from_the_last_thirty_days_of_the_ledger(client: Client) -> None:
-    rules = load_text(RULES).rules
-    assert rules is not None
+async def errors(client: Client) -> None:
+    """Failed calls of 45, 15 and 1 day ago in the ledger, eight each, with eight good ones between them."""
     blank = dict.fromkeys(("fx_rate", "fx_date", "model", "usage", "terms", "budgets", "note"), "")
     usual = {"api": "chat", "rule": "chat/ask", "caller": "a", "method": "GET", "path": "/x", "state": "settled"}
     usual |= {"cost": "3", "currency": "KRW", "original_cost": "3", "original_currency": "KRW", "estimate": "3"}
@@ -118,7 +119,48 @@ async def test_recommendations_come_from_the_last_thirty_days_of_the_ledger(clie
             told = {"id": f"{back}-{status}-{index}", "at": f"{day}T12:{index:02d}:00.000+09:00", "status": status}
             fields = [word for pair in (usual | blank | told).items() for word in pair]
             await client.ask("XADD", KEYS.ledger(f"{day:%Y-%m}"), "*", *fields)
-    (found,) = await look(client, KEYS, rules, NOW)
+
+
+async def test_recommendations_come_from_the_last_thirty_days_of_the_ledger(client: Client) -> None:
+    rules = load_text(RULES).rules
+    assert rules is not None
+    await errors(client)
+    (found,) = (await look(client, KEYS, rules, NOW)).recommendations
     assert found.id == "paid_errors:chat/ask"
     assert (found.evidence["failed"], found.evidence["calls"]) == (16, 24)
     assert found.saving_atoms == 16 * 3 * WON * 30 // 15  # the ledger's entries reach back fifteen days
+
+
+async def test_the_leader_keeps_recommendations_and_makes_them_anew_when_they_are_old(
+    client: Client, tmp_path: Path
+) -> None:
+    made = context(client, tmp_path)
+    assert await kept(client, KEYS) is None
+    await spend(client, 40)
+    await advise(made)
+    first = await kept(client, KEYS)
+    assert first is not None
+    assert (first.recommendations, {one.api for one in first.expected}) == ((), {"chat", "maps"})
+    assert 0 < await client.ask("TTL", KEYS.advice) <= 2 * 86_400
+    await errors(client)
+    await advise(made)
+    assert await kept(client, KEYS) == first  # a minute old is young
+    assert await kept_or_look(client, KEYS, made.rules, NOW) == first
+    later = replace(made, clock=lambda: NOW + EVERY_MS)
+    await advise(later)
+    second = await kept(client, KEYS)
+    assert second is not None
+    assert [one.id for one in second.recommendations] == ["paid_errors:chat/ask"]
+
+
+async def test_other_rules_are_advised_anew_at_once(client: Client, tmp_path: Path) -> None:
+    made = context(client, tmp_path)
+    await advise(made)
+    await errors(client)
+    other = load_text(RULES.replace("15000", "16000")).rules
+    assert other is not None
+    (found,) = (await kept_or_look(client, KEYS, other, NOW)).recommendations  # without a leader: found on the spot
+    await advise(replace(made, current_rules=lambda: other))
+    now = await kept(client, KEYS)
+    assert now is not None
+    assert now.recommendations == (found,)

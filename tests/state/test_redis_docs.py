@@ -18,7 +18,7 @@ from proxy.core.handling_model import RetryPolicy
 from proxy.core.model import Admitted, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
-from proxy.state import audit, forecasts
+from proxy.state import advice, audit, forecasts
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
@@ -78,6 +78,7 @@ EXPECTED = {
     "HMGET 'KEY:leader": ["host:1", "1"],
     "--pattern 'KEY:session": ["spendgate:{main}:session:0abc"],
     "HMGET 'KEY:forecast": ["12000 KRW", "11000 KRW", "13000 KRW", "4.2"],
+    "HGET 'KEY:advice' at": ["2026-11-26T12:00:00.000+09:00"],
     "HGETALL 'KEY:recommendations": ["batch:openai", "9007199254740991 anna"],
     "--pattern 'KEY:cache:": ["spendgate:{main}:cache:0abc", "spendgate:{main}:cache:flight:0def"],
     "HGET 'KEY:cache:sizes": ["15"],
@@ -146,6 +147,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         told |= {"month_end": "12000", "interval80": ["11000", "13000"], "limit": "15000", "over": False}
         told |= {"reaches_limit": None, "past_error_percent": 4.2}
         await forecasts.keep(client, keys, [told], wall_ms(), SEOUL, "2026-11-26")
+        await advice.keep(client, keys, {"recommendations": [], "expected": []}, "0", 1_795_662_000_000, SEOUL)
         await forecasts.set_aside(client, keys, "batch:openai", forecasts.FOR_GOOD, "anna")
         await _told(client, keys)
     answers = Answers(store, keys)

@@ -58,6 +58,7 @@ def _advice(look: Look, one: Mapping[str, Any]) -> dict[str, Any]:
         "alone": look.money(one["monthly_saving_alone"], one["currency"]),
         "effort": look.t(f"dash.effort.{one['effort']}"),
         "evidence": [(name.replace("_", " "), str(value)) for name, value in one["evidence"].items()],
+        "program": one["program"],
         "change": one["change"],
     }
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.core import money
-from proxy.core.model import RuleSet
+from proxy.core.model import Rule, RuleSet
 
 MONTH_DAYS = 30
 REMEMBERED = 100_000  # look-alike calls, and callers' last failures
@@ -21,6 +21,7 @@ RETRY_WITHIN_S = 60
 SHORT_INPUT, SHORT_OUTPUT = 1500, 300  # tokens: what a smaller model answers as well
 BURST_CALLS = 20  # in one minute, by one caller: nobody is waiting for each of them
 NIGHT = frozenset({22, 23, 0, 1, 2, 3, 4, 5, 6})
+NO_CALLS = frozenset({"fixed", "charge"})  # notes of entries that no call made
 LEAST_TOKENS = 20  # below, equal token counts say nothing
 
 Where = tuple[str, str, str]  # API, rule id, model ("" = none)
@@ -63,8 +64,11 @@ class Facts:
         self._minute: dict[tuple[Where, str, str], list[int]] = {}
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """One ledger entry, as `spendgate ledger --json` prints it; newest or oldest first. Others' currencies pass."""
-        if entry["currency"] != self.rules.currency:
+        """One ledger entry, as `spendgate ledger --json` prints it; newest or oldest first.
+
+        Others' currencies pass, and what is no call: rent and outside costs.
+        """
+        if entry["currency"] != self.rules.currency or entry.get("note") in NO_CALLS:
             return
         cost = money.to_atoms(Decimal(entry["cost"]), entry["currency"])
         where: Where = (entry["api"], entry["rule"], entry["model"] or "")
@@ -134,10 +138,11 @@ class Facts:
         """What an amount over the days looked at makes in a month, rounded down."""
         return atoms * MONTH_DAYS // self.days
 
+    def rule_of(self, where: Where) -> Rule | None:
+        """The rule of a group, if the rules still have it."""
+        return next((rule for api in self.rules.apis for rule in api.rules if rule.id == where[1]), None)
+
     def catalog_of(self, where: Where) -> str | None:
         """The provider whose catalogue prices this rule, if any."""
-        for api in self.rules.apis:
-            for rule in api.rules:
-                if rule.id == where[1]:
-                    return rule.price.catalog
-        return None
+        rule = self.rule_of(where)
+        return rule.price.catalog if rule is not None else None

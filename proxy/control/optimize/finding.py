@@ -8,7 +8,7 @@ quarter of it. Integer atoms, rounded down, so that all savings together never e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy.control.optimize.facts import Facts, Where
 
@@ -17,16 +17,16 @@ from proxy.control.optimize.facts import Facts, Where
 class Finding:
     """savings: atoms a month by group, each at most what the group costs in a month. effort: 1 (a line) to 3 (work).
 
-    evidence: the numbers that the sentence of its rule (text catalogue, "recommend.<rule>") is filled with.
-    change: lines of rules.yaml that do it; "" where a program has to change.
+    evidence: the numbers that the sentences of its rule (text catalogue, "recommend.<rule>" and, where the program that
+    calls has to change too, "recommend.<rule>.program") are filled with. change: the lines of rules.yaml (change.py).
     """
 
     rule: str
     about: str
     savings: Mapping[Where, int]
     effort: int
-    evidence: Mapping[str, str | int] = field(default_factory=dict)
-    change: str = ""
+    evidence: Mapping[str, str | int]
+    change: str
 
 
 @dataclass(frozen=True, slots=True)

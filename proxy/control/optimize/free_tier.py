@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.control.optimize.change import cap
 from proxy.control.optimize.facts import Facts
 from proxy.control.optimize.finding import Finding
 from proxy.core.model import PeriodUnit
@@ -24,5 +25,6 @@ def find(facts: Facts) -> list[Finding]:
             calls = facts.monthly(group.calls)
             saving = facts.monthly(group.cost) * min(unused, calls) // max(1, calls)
             evidence: dict[str, str | int] = {"unused": unused, "rule": rule.id, "other": where[1], "about": rule.id}
-            found.append(Finding("free_tier", rule.id, {where: saving}, 3, evidence))
+            change = cap(facts, "beside-free", where, saving)
+            found.append(Finding("free_tier", rule.id, {where: saving}, 3, evidence, change))
     return found

@@ -7,18 +7,26 @@ whole units; where all of them together are more than the month's budget, the le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from proxy.control.forecast import project
 from proxy.control.optimize.finding import Recommendation
-from proxy.control.outlook import one_api, series_of
 from proxy.core import money
-from proxy.core.history import Day, apis_of
 from proxy.core.model import PeriodUnit, Priority, RuleSet
 from proxy.core.windows import local_day
 
 _RANK = {Priority.ESSENTIAL: 0, Priority.IMPORTANT: 1, Priority.OPTIONAL: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a month will probably cost for one API (or cost without a call), in atoms. month: "2026-12"."""
+
+    month: str
+    api: str
+    atoms: int
+    low80: int
+    high80: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,10 @@ class Plan:
         return sum(line.limit for line in self.lines)
 
 
-def next_month(rules: RuleSet, days: Sequence[Day], advice: Sequence[Recommendation], now_ms: int) -> Plan:
-    """The plan for the month after this one. days: roll-ups with today as the last."""
+def next_month(rules: RuleSet, expected: Sequence[Expected], advice: Sequence[Recommendation], now_ms: int) -> Plan:
+    """The plan for the month after this one. expected: of that month; what was expected of another one is left out."""
     today = date.fromisoformat(local_day(now_ms, rules.timezone))
-    start = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    end = (start + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    yesterday = today - timedelta(days=1)
+    month = f"{(today.replace(day=1) + timedelta(days=32)):%Y-%m}"
     unit = 10 ** money.exponent(rules.currency)
     budget = _budget(rules)
     saved: dict[str, int] = {}
@@ -62,26 +68,28 @@ def next_month(rules: RuleSet, days: Sequence[Day], advice: Sequence[Recommendat
         for where, atoms in one.savings.items():
             saved[where[0]] = saved.get(where[0], 0) + atoms
     lines = []
-    for api in apis_of(days):
-        series = series_of(days, one_api(api), yesterday)
-        if series is None:
-            continue
-        made = project(series, yesterday, end, period_start=start)
-        expected = round(made.month_end)
-        saving = min(saved.get(api, 0), expected)
-        wanted = expected - saving + (round(made.interval80[1]) - expected) // 2
-        lines.append(
-            Line(api, expected, round(made.interval80[0]), round(made.interval80[1]), saving, -(-wanted // unit) * unit)
-        )
+    for part in expected:
+        if part.month == month:
+            saving = min(saved.get(part.api, 0), part.atoms)
+            wanted = part.atoms - saving + (part.high80 - part.atoms) // 2
+            limit = -(-wanted // unit) * unit
+            lines.append(Line(part.api, part.atoms, part.low80, part.high80, saving, limit))
     fits = budget is None or sum(line.limit for line in lines) <= budget
     if budget is not None and not fits:
         lines = _squeezed(rules, lines, budget, unit)
-    change = "budgets:\n" + "".join(
+    return Plan(month, rules.currency, tuple(lines), budget, fits, _change(rules, lines))
+
+
+def _change(rules: RuleSet, lines: Sequence[Line]) -> str:
+    """Budgets for rules.yaml: of APIs only, since costs without a call are refused by no limit."""
+    apis = {api.name for api in rules.apis}
+    budgets = "".join(
         f"  - {{name: plan-{line.api}, limit: {money.format_decimal(line.limit, rules.currency)}, period: month, "
         f"applies_to: {{api: {line.api}}}}}\n"
         for line in lines
+        if line.api in apis
     )
-    return Plan(f"{start:%Y-%m}", rules.currency, tuple(lines), budget, fits, change if lines else "")
+    return f"budgets:\n{budgets}" if budgets else ""
 
 
 def _budget(rules: RuleSet) -> int | None:
@@ -106,4 +114,4 @@ def _squeezed(rules: RuleSet, lines: list[Line], budget: int, unit: int) -> list
         for line in here:
             given[line.api] = line.limit if wanted <= left else left * line.limit // wanted // unit * unit
         left -= sum(given[line.api] for line in here)
-    return [Line(x.api, x.expected, x.low80, x.high80, x.saving, given[x.api]) for x in lines]
+    return [replace(line, limit=given[line.api]) for line in lines]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from proxy.control.optimize.change import cap
 from proxy.control.optimize.cheaper_model import price
 from proxy.control.optimize.facts import Facts
 from proxy.control.optimize.finding import Finding, label
@@ -37,5 +38,6 @@ def find(facts: Facts) -> list[Finding]:
             continue
         saving = facts.monthly(int(group.cost * (Decimal(1) - kept / plain)))
         evidence: dict[str, str | int] = {"calls": answered, "prefix": prefix, "model": where[2], "about": label(where)}
-        found.append(Finding("prompt_cache", label(where), {where: saving}, 2, evidence))
+        change = cap(facts, "cached-prompts", where, saving)
+        found.append(Finding("prompt_cache", label(where), {where: saving}, 2, evidence, change))
     return found

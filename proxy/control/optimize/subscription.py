@@ -30,5 +30,12 @@ def find(facts: Facts) -> list[Finding]:
             "price": f"{money.plain(offer.price)} {offer.currency}",
             "about": offer.name,
         }
-        found.append(Finding("subscription", offer.name, savings, 3, evidence))
+        change = (
+            "# at the top, in place of its entry under optimize\n"
+            f"fixed_costs:\n  - {{name: {offer.name}, amount: {money.plain(offer.price)}, currency: {offer.currency}, "
+            f"per: month, api: {offer.api}}}\n"
+            f"# under the API {offer.api}, before its other prices\n"
+            f"- {{name: {offer.name}, free: true}}\n"
+        )
+        found.append(Finding("subscription", offer.name, savings, 3, evidence, change))
     return found

@@ -12,12 +12,28 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{about} 호출 {calls}건 중 {repeated}건이 같은 날의 앞선 호출과 똑같아 보입니다(주소, 모델, 토큰 수가 같음). 답을 보관해 두면 돈이 들지 않습니다.",
     },
     "recommend.cheaper_model": {
-        "en": "{short} of {calls} calls of {about} are short. {smaller} answers such calls for less than {model}; the saving is computed from their own tokens. The limit below keeps the rest.",
-        "ko": "{about} 호출 {calls}건 중 {short}건이 짧습니다. 이런 호출은 {smaller}가 {model}보다 싸게 답합니다. 절감액은 그 호출들의 실제 토큰으로 계산했고, 아래 한도는 나머지를 지킵니다.",
+        "en": "{short} of {calls} calls of {about} are short. {smaller} answers such calls for less than {model}; the saving is computed from their own tokens. A ladder gives short calls the smaller model.",
+        "ko": "{about} 호출 {calls}건 중 {short}건이 짧습니다. 이런 호출은 {smaller}가 {model}보다 싸게 답합니다. 절감액은 그 호출들의 실제 토큰으로 계산했습니다. 사다리 규칙을 쓰면 짧은 호출에 작은 모델을 씁니다.",
     },
     "recommend.prompt_cache": {
-        "en": "{calls} calls of {about} read long prompts at the full price of {model}. If only {prefix} tokens at their beginning are always the same, the provider's prompt cache makes them cheaper; put the constant part first and switch caching on in the program.",
-        "ko": "{about} 호출 {calls}건이 긴 프롬프트를 {model}의 정가로 읽었습니다. 앞부분 {prefix}토큰만 늘 같아도 제공자의 프롬프트 캐시로 더 싸집니다. 변하지 않는 부분을 앞에 두고 프로그램에서 캐시를 켜 주세요.",
+        "en": "{calls} calls of {about} read long prompts at the full price of {model}. If only {prefix} tokens at their beginning are always the same, the provider's prompt cache makes them cheaper.",
+        "ko": "{about} 호출 {calls}건이 긴 프롬프트를 {model}의 정가로 읽었습니다. 앞부분 {prefix}토큰만 늘 같아도 제공자의 프롬프트 캐시로 더 싸집니다.",
+    },
+    "recommend.prompt_cache.program": {
+        "en": "The program has to put the constant part first and switch the provider's prompt caching on; the catalogue then prices cached tokens by itself. The limit keeps the saving.",
+        "ko": "프로그램에서 변하지 않는 부분을 앞에 두고 제공자의 프롬프트 캐시를 켜 주세요. 캐시된 토큰 값은 단가표가 알아서 계산하고, 아래 한도는 줄어든 금액을 지킵니다.",
+    },
+    "recommend.batch.program": {
+        "en": "The program has to gather these calls and send them to {endpoint}. Their bill comes with the results: enter it with `spendgate charge`. The lines let the batch's own requests pass and keep the saving.",
+        "ko": "프로그램에서 이 호출들을 모아 {endpoint}에 보내 주세요. 요금은 결과와 함께 정해지니 `spendgate charge`로 입력하면 됩니다. 아래 줄은 배치 요청을 통과시키고 줄어든 금액을 지킵니다.",
+    },
+    "recommend.free_tier.program": {
+        "en": "The program has to send to {rule} what can go there. The limit on {other} keeps the saving.",
+        "ko": "프로그램에서 옮길 수 있는 호출을 {rule}로 보내 주세요. {other}에 거는 한도가 줄어든 금액을 지킵니다.",
+    },
+    "recommend.subscription.program": {
+        "en": "Take the subscription first, and give the program its key if there is a new one. The lines count its rent instead of its calls.",
+        "ko": "먼저 구독을 신청하고, 새 키가 있으면 프로그램에 넣어 주세요. 아래 줄을 넣으면 호출 대신 구독료를 셉니다.",
     },
     "recommend.batch": {
         "en": "{burst} of {calls} calls of {about} came 20 or more a minute from one caller. The provider's batch endpoint takes such calls at half the price, with an answer within a day.",
@@ -36,8 +52,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{api} 호출에 한 달 {spent}이 듭니다. 구독 {about}은 {price}에 이 호출들을 모두 포함합니다.",
     },
     "recommend.free_tier": {
-        "en": "{unused} free calls a month of {rule} stay unused while {other} is paid for. Send there what can go there.",
-        "ko": "{rule}의 무료 호출이 매달 {unused}건 남는데 {other}에는 돈을 내고 있습니다. 옮길 수 있는 호출은 옮겨 주세요.",
+        "en": "{unused} free calls a month of {rule} stay unused while {other} is paid for.",
+        "ko": "{rule}의 무료 호출이 매달 {unused}건 남는데 {other}에는 돈을 내고 있습니다.",
     },
     "cli.recommend.summary": {
         "en": "Show where money could be saved, and how.",
