@@ -46,12 +46,7 @@ async def probe(actuator: Actuator) -> bool | None:
     """Whether it runs; None where there is no way to know."""
     match actuator:
         case Http(status=str(url)):
-            async with _session() as session, session.get(url, headers=dict(actuator.headers)) as answer:
-                if answer.status in _GONE:
-                    return False
-                if 200 <= answer.status < 300:
-                    return True
-                raise ActuatorError(f"{url.partition('?')[0]} answered {answer.status}")
+            return await _answers(url, dict(actuator.headers))
         case Command(status=tuple() as argv):
             return await _exit_status(argv) == 0
         case Systemd():
@@ -120,6 +115,19 @@ async def _request(method: str, url: str, headers: Mapping[str, str]) -> None:
         raise ActuatorError(f"{shown}: {type(error).__name__}") from None
 
 
+async def _answers(url: str, headers: Mapping[str, str]) -> bool:
+    shown = url.partition("?")[0]
+    try:
+        async with _session() as session, session.get(url, headers=headers) as answer:
+            if answer.status in _GONE:
+                return False
+            if 200 <= answer.status < 300:
+                return True
+            raise ActuatorError(f"{shown} answered {answer.status}")
+    except (aiohttp.ClientError, OSError) as error:
+        raise ActuatorError(f"{shown}: {type(error).__name__}") from None
+
+
 async def _docker(container: Docker, method: str, verb: str, good: tuple[int, ...]) -> dict[str, Any]:
     """Docker's HTTP API over its socket; 304 means that it is so already (docs.docker.com/reference/api/engine)."""
     url = f"http://docker/containers/{quote(container.container, safe='')}/{verb}"
@@ -133,7 +141,7 @@ async def _docker(container: Docker, method: str, verb: str, good: tuple[int, ..
                 raise ActuatorError(f"docker answered {answer.status}: {said}")
             found: dict[str, Any] = await answer.json() if answer.status == 200 else {}
             return found
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ActuatorError(f"{container.socket}: {type(error).__name__}") from None
 
 
@@ -155,5 +163,5 @@ async def _kubernetes(target: Kubernetes, method: str, body: dict[str, Any] | No
                 raise ActuatorError(f"{target.server} answered {answer.status}")
             found: dict[str, Any] = await answer.json()
             return found
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ActuatorError(f"{target.server}: {type(error).__name__}") from None

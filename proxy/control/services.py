@@ -1,14 +1,14 @@
 """Keeps services as the money says: reads levels and switches, decides (services_plan.py), acts, and remembers.
 
-Every two seconds by the leader; steps of one round run side by side, each with its own time-out, so that one that hangs
-or fails holds up no other. What was done stands in Redis and in the audit trail before the next round looks.
+Every two seconds by the leader; every service has its own task and its own time-out, so that one that hangs or fails
+holds up no other. What was done stands in Redis and in the audit trail before anything that waits for it begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -24,9 +24,12 @@ from proxy.state.audit import Refused, Who
 from proxy.state.client import Client
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
+from proxy.state.store import StoreUnavailable
 from proxy.state.switches import Desk, Switched
 
 log = structlog.get_logger()
+
+EVERY_S: Final = 2.0
 
 _STATE_OF = {"restricted": Pressure.RESTRICTED, "stopped": Pressure.STOPPED}
 
@@ -75,29 +78,81 @@ def state_of(raw: Mapping[str, Any]) -> State:
     return State(**{**raw, "entries": tuple((field, entry) for field, entry in raw.get("entries", ()))})
 
 
+class Tender:
+    """`await step()` every two seconds; `await settle()` to wait for what is under way.
+
+    A service is stopped or started by a task of its own, which the next looks do not wait for: one that hangs until its
+    time is up holds up those that depend on it, and no other. Mutable state: what is under way, by service.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def step(self) -> None:
+        """Begin what can be done now. Raises StoreUnavailable and Stale, also of what was begun before."""
+        for name in [name for name, task in self._under_way.items() if task.done()]:
+            self._under_way.pop(name).result()
+        context = self._context
+        rules, now_ms = context.rules, context.now_ms()
+        if not rules.services:
+            return
+        states, _, want = await look(context.client, context.keys, rules, now_ms)
+        for one in steps(rules.services, want, states, now_ms):
+            name = one.service.name
+            if name not in self._under_way:
+                taking = _take(context, one, states.get(name, State()))
+                self._under_way[name] = asyncio.create_task(taking, name=f"service-{name}")
+
+    async def settle(self) -> None:
+        """Wait for everything under way. Raises what the first one that failed raised."""
+        await asyncio.gather(*self._under_way.values())
+
+    async def close(self) -> None:
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+
 async def tend(context: Context) -> None:
-    """One round: do what can be done now."""
-    rules = context.rules
-    if not rules.services:
-        return
-    now_ms = context.now_ms()
-    states, _, want = await look(context.client, context.keys, rules, now_ms)
+    """One round, waited for: do what can be done now."""
+    tender = Tender(context)
+    await tender.step()
+    await tender.settle()
+
+
+async def keep(context: Context) -> None:
+    """The leader's job: until it leads no more."""
+    tender = Tender(context)
+    try:
+        while True:
+            try:
+                await tender.step()
+            except StoreUnavailable as error:  # what is under way goes on
+                log.warning("services.store_unavailable", reason=str(error))
+            await asyncio.sleep(EVERY_S)
+    finally:
+        await tender.close()
+
+
+def _desk(context: Context) -> Desk:
+    """The control plane's own, at this moment."""
     who = Who("spendgate", "automatic")
-    desk = Desk(context.client, context.keys, rules, who, now_ms, str(context.fence))
-    batch = steps(rules.services, want, states, now_ms)
-    await asyncio.gather(*(_take(desk, step, states.get(step.service.name, State())) for step in batch))
+    return Desk(context.client, context.keys, context.rules, who, context.now_ms(), str(context.fence))
 
 
-async def _take(desk: Desk, step: Step, state: State) -> None:
+async def _take(context: Context, step: Step, state: State) -> None:
     service, name = step.service, step.service.name
     try:
         async with asyncio.timeout(service.timeout_s):
-            entries = await _act(desk, service, state, start=step.start, reason=step.reason)
+            entries = await _act(_desk(context), service, state, start=step.start, reason=step.reason)
     except (ActuatorError, TimeoutError, Refused) as error:
         why = str(error) or f"no end within {service.timeout_s:g} s"
         log.warning("service.failed", service=name, start=step.start, tries=state.tries + 1, error=why)
+        desk = _desk(context)  # its pause begins when it has failed, not when it was begun
         await kept.note(desk, name, failed(state, why, desk.now_ms))
         return
+    desk = _desk(context)
     done = State(runs=step.start, since_ms=desk.now_ms, reason=step.reason, entries=entries)
     await kept.moved(desk, name, done, start=step.start, reason=step.reason, dry_run=service.dry_run)
     log.info("service.started" if step.start else "service.stopped", service=name, reason=step.reason,
@@ -137,4 +192,4 @@ async def asked(service: Service) -> bool | None:
         return None
 
 
-JOB = Job("services", 2.0, tend)
+JOB = Job("services", EVERY_S, keep)

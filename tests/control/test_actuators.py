@@ -25,6 +25,9 @@ class World:
         self.socket = ""
 
     async def http(self, request: web.Request) -> web.Response:
+        if request.path == "/gone":
+            assert request.transport is not None
+            request.transport.abort()
         self.asked.append(f"{request.method} {request.path} {request.headers.get('X-Key', '')}".strip())
         return web.Response(status=self.status)
 
@@ -79,6 +82,8 @@ async def test_http_calls_its_urls_and_says_what_was_answered(world: World) -> N
     with pytest.raises(ActuatorError, match="ClientConnectorError"):
         await act(Http("http://127.0.0.1:9/x?token=s3cret", "", None, "POST", ()), start=False)
     assert await probe(Http("", "", None, "POST", ())) is None
+    with pytest.raises(ActuatorError, match="/gone: ServerDisconnectedError"):
+        await probe(Http("", "", f"{world.url}/gone?key=s3cret", "POST", ()))
 
 
 async def test_a_command_runs_without_a_shell_and_is_killed_when_time_is_up(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,14 @@ async def house(valkey: Server, tmp_path: Path) -> AsyncIterator[House]:
         await store.close()
 
 
+async def enter_essential(house: House, amount: int) -> None:
+    """Spend what only essential calls still may."""
+    asked = ask(amount, *house.context.rules.budgets, call_id="essential", at_ms=house.clock(), essential=True)
+    answer = await house.gate.admit(asked)
+    assert isinstance(answer, Admitted)
+    await house.gate.settle(answer, bill(amount), 200)
+
+
 async def calls(house: House) -> Reason | None:
     answer = await house.gate.admit(ask(1, *house.context.rules.budgets, call_id="probe", at_ms=house.clock()))
     if isinstance(answer, Denied):
@@ -111,11 +120,7 @@ async def test_stopped_at_the_lines_and_back_at_the_new_period(house: House) -> 
         "api:openai"
     ]
     await house.desk.client.ask("HDEL", house.desk.keys.switches, "api:openai")
-    for _ in range(5):
-        asked = ask(10, *house.context.rules.budgets, call_id=f"e{_}", at_ms=house.clock(), essential=True)
-        answer = await house.gate.admit(asked)
-        assert isinstance(answer, Admitted)
-        await house.gate.settle(answer, bill(10), 200)
+    await enter_essential(house, 50)
     assert await house.tend() == {"worker", "reports", "chat", "rehearsed"}
     assert house.off() == {"worker", "reports"}
     house.clock.now_ms = at("2026-12-01T00:00:00+09:00")
@@ -165,6 +170,27 @@ async def test_one_that_fails_is_retried_and_told_and_holds_up_no_other(house: H
     (house.folder / "reports").touch()
     house.clock.pass_s(1)
     assert await house.tend() == set(), "tried again by itself, well within two minutes"
+
+
+async def test_one_that_hangs_holds_up_neither_the_others_nor_what_depends_on_them(house: House) -> None:
+    stuck = """  - {name: stuck, priority: optional, timeout: 1h, command: {stop: [sleep, "3600"], start: ["true"]}}
+  - {name: strange, priority: optional, docker: {container: worker, socket: /nowhere/docker.sock}}
+"""
+    rules = load_text(TEXT.format(house.folder) + stuck).rules
+    assert rules is not None
+    context = replace(house.context, current_rules=lambda: rules)
+    await house.spend(950)
+    await enter_essential(house, 50)
+    tender, off = services.Tender(context), set[str]()
+    async with asyncio.timeout(30):
+        while off != {"worker", "reports", "chat", "rehearsed"}:
+            await tender.step()
+            await asyncio.sleep(0.01)  # what is under way gets its turn
+            states, _ = await kept.read(context.client, context.keys)
+            off = {name for name, state in states.items() if state["runs"] is False}
+    assert states["strange"]["tries"] >= 1
+    assert "stuck" not in states, "still being stopped"
+    await tender.close()
 
 
 async def test_a_leader_of_the_past_moves_nothing_into_the_state(house: House) -> None:
