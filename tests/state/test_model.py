@@ -42,6 +42,7 @@ class Counter:
     spent: int = 0
     reserved: int = 0
     crossed: set[int] = field(default_factory=set)
+    crossed_limit: int | None = None
     increase: int = 0
 
 
@@ -126,12 +127,15 @@ class Model:
             counter = self.counter(place)
             counter.spent += amount - old
             if amount > old:
+                limit, spent_before = budget.limit_atoms + counter.increase, counter.spent - amount + old
+                if counter.crossed_limit not in (None, limit):  # raised: what is not reached any more is open again
+                    still = {bp for bp in counter.crossed if spent_before * 10_000 >= limit * bp}
+                    counter.crossed_limit = limit if still != counter.crossed else counter.crossed_limit
+                    counter.crossed = still
                 for bp in budget.thresholds_bp():
-                    if (
-                        counter.spent * 10_000 >= (budget.limit_atoms + counter.increase) * bp
-                        and bp not in counter.crossed
-                    ):
+                    if counter.spent * 10_000 >= limit * bp and bp not in counter.crossed:
                         counter.crossed.add(bp)
+                        counter.crossed_limit = limit
                         self.told.append((*place, bp))
         held.charged = amounts
 

@@ -212,6 +212,21 @@ async def test_thresholds_are_told_once_each_and_in_order(gate: Gate, store: Sto
     }
 
 
+async def test_after_an_increase_a_threshold_that_is_reached_again_is_told_again(
+    gate: Gate, store: Store, keys: Keys
+) -> None:
+    budget, found = monthly(1000), []
+    for amount in (960, 10, 130, 240, 1):
+        call = await admitted(gate, amount, budget, essential=True)
+        found.append([bp for _, bp in (await gate.settle(call, bill(amount), 200)).crossed])
+        await store.call("HSET", keys.budget("monthly", "2026-11"), "increase", won(500))
+    # 96 % of 1000; 65, 73 and 89 % of 1500: below 70 % nothing holds any more, above it each is told once more.
+    assert found == [[7000, 8000, 9000, 9500], [], [7000], [8000], []]
+    told = [dict(zip(f[::2], f[1::2], strict=True)) for _, f in await store.call("XRANGE", keys.thresholds, "-", "+")]
+    assert [(one[b"threshold"], one[b"limit"]) for one in told[4:]] == [(b"70", b"1500 KRW"), (b"80", b"1500 KRW")]
+    assert await store.call("HGET", keys.budget("monthly", "2026-11"), "crossed") == b"70,80"
+
+
 async def test_a_correction_below_a_threshold_does_not_tell_it_again(
     gate: Gate, store: Store, keys: Keys, clock: Clock
 ) -> None:

@@ -31,7 +31,8 @@
 --             done; circuits: "openai open failures; ..." or ""; the pairs are thresholds newly crossed; limits are
 --             those that hold: with what was added to them for this period
 --         {0}                                                                nothing to do: ended before
--- Invariants: a call is charged once; reserved never goes below zero; each threshold enters its stream once a period.
+-- Invariants: a call is charged once; reserved never goes below zero; each threshold enters its stream once a
+--             period and limit: raised, it is crossed again when it is reached again.
 
 local who, api, caller, mode, id, at, given, now_text, used, cost, sample, remark, bill, guard, entry =
   unpack(cmsgpack.unpack(ARGV[1]))
@@ -98,7 +99,7 @@ local reply = {1, 0, 0, 0, 0, circuits}
 local tight = nil
 for i = 1, n do
   local key, name, period, limit, keep, digits, currency, limit_text, thresholds = KEYS[8 + i], unpack(budgets[i])
-  local level = call('HMGET', key, 'spent', 'reserved', 'crossed', 'limit', 'increase')
+  local level = call('HMGET', key, 'spent', 'reserved', 'crossed', 'limit', 'increase', 'crossed_limit')
   local spent, reserved, release = tonumber(level[1]) or 0, tonumber(level[2]) or 0, held[i] or 0
   local increase = level[5]
   limit = raised(limit, increase)
@@ -117,18 +118,23 @@ for i = 1, n do
   if not level[4] then live_until(key, keep, clock(given)) end
   if charge > 0 and (increase or spent >= thresholds[2]) then
     local crossed, found = ',' .. (level[3] or '') .. ',', false
+    local moved = level[6] and tonumber(level[6]) ~= limit  -- what was crossed, was crossed under another limit
     for t = 1, #thresholds, 2 do
       local percent, amount = thresholds[t], thresholds[t + 1]
       if increase then amount = threshold(limit, math.floor(tonumber(percent) * 100 + 0.5)) end
-      if spent < amount then break end
-      if not string.find(crossed, ',' .. percent .. ',', 1, true) then
+      local at, to = string.find(crossed, ',' .. percent .. ',', 1, true)
+      if at and moved and spent - charge < amount then
+        crossed, found, at = string.sub(crossed, 1, at) .. string.sub(crossed, to + 1), true, nil
+      end
+      if spent < amount and not moved then break end
+      if spent >= amount and not at then
         crossed, found = crossed .. percent .. ',', true
         reply[#reply + 1], reply[#reply + 2] = i, percent
         call('XADD', THRESHOLDS, 'MAXLEN', '~', '100000', '*', 'budget', name, 'period', period, 'threshold', percent,
           'spent', spent_text, 'limit', increase and money(limit, digits, currency) or limit_text, 'currency', currency, 'at', now_text, 'call', id)
       end
     end
-    if found then call('HSET', key, 'crossed', string.match(crossed, '^,*(.-),*$')) end
+    if found then call('HSET', key, 'crossed', string.match(crossed, '^,*(.-),*$'), 'crossed_limit', int(limit)) end
   end
   local left = limit - spent - reserved
   local room = (held[i] or 0) > 0 and left / held[i] or left
