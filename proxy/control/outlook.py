@@ -121,12 +121,12 @@ def _outlook(
     costs = cost_days(days, wanted)
     so_far = float(max(0, costs.get(today, 0)))
     day = window_at(_DAY, rules.timezone, now_ms)
-    part = max(SMALLEST_PART, min(1.0, (now_ms - day.start_ms) / (day.end_ms - day.start_ms)))
+    part = min(1.0, (now_ms - day.start_ms) / (day.end_ms - day.start_ms))
     yesterday = today - timedelta(days=1)
     series = series_of(days, wanted, yesterday)
     if series is None or not any(series.values):
         # The first day: what it has brought so far is all there is.
-        known = DailySeries(yesterday, (so_far / part,))
+        known = DailySeries(yesterday, (so_far / max(SMALLEST_PART, part),))
         made = project(known, yesterday, end, period_start=start, spent=0.0)
     else:
         factors = _holidays(rules, series, end, country)
