@@ -63,6 +63,7 @@ class Lead:
     async def elect(self, fence: int) -> None:
         self.fence = fence
         await self.client.ask("HSET", self.keys.leader, "token", fence)
+        await self.client.ask("EXPIRE", self.keys.leader, 3600)
 
     async def spend(
         self, amount: str | int, *, api: str = "openai", caller: str = "batch", note: str | None = None
