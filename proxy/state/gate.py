@@ -7,8 +7,8 @@ scripts alone (lua/admit.lua, extend.lua, settle.lua), atomically, by Redis's ow
 Three promises hold whatever dies when: a call that may have been billed is charged; it is charged once; a reservation
 that nobody ended is charged at what it holds when its lease has run out. Must not know HTTP, prices or rules files.
 
-Mutable state, all of it this worker's: live reservations (to renew), statements not yet written (to repeat), denials
-not yet counted, the distance between this machine's clock and Redis's.
+Mutable state, all of it this worker's: live reservations (to renew), statements (state/statements.py), denials not yet
+counted, the distance between this machine's clock and Redis's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from proxy.state.abandoned import reclaim_parts
 from proxy.state.keys import DAY_S, ROLLUP_KEPT_S, Keys
 from proxy.state.learned import LearnedCosts
 from proxy.state.plan import Plan
-from proxy.state.resp import Packed
+from proxy.state.statements import Statements
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
 from proxy.state.waiting import Waiting
 
@@ -44,7 +44,6 @@ log = structlog.get_logger()
 LEASE_S: Final = 30.0
 RECLAIM_EVERY_S: Final = 5.0
 _PLANS_KEPT: Final = 4096
-_STATEMENTS_KEPT: Final = 50_000
 _ROUNDS: Final = 5  # how often windows are computed again before giving up
 _RECLAIM_BATCH: Final = 100
 
@@ -119,30 +118,6 @@ class _Live(msgspec.Struct):
     renewed_ms: int
 
 
-class _Statement(msgspec.Struct):
-    """A settle or void that must reach Redis, however often it takes. The store gives it the answer."""
-
-    gate: Gate
-    call_id: str
-    mode: str
-    parts: Packed
-    plan: Plan
-    until_ms: int | None = None  # void of an admission whose fate is unknown: repeated until then
-    in_flight: bool = False
-    answered: bool = False  # such a void found nothing yet
-    waiter: asyncio.Future[list[Reply] | None] | None = None  # None as result: kept for later
-
-    def done(self) -> bool:
-        """Never before it is written: whoever waits for it may have been cancelled."""
-        return False
-
-    def set_result(self, reply: list[Reply]) -> None:
-        self.gate._answered(self, reply)
-
-    def set_exception(self, error: BaseException) -> None:
-        self.gate._unanswered(self, error)
-
-
 class Gate:
     """Admission and settlement for one worker.
 
@@ -172,12 +147,11 @@ class Gate:
         self._offset_ms = 0
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._live: dict[str, _Live] = {}
-        self._statements: dict[tuple[str, str], _Statement] = {}  # in the order they were made
+        self._statements = Statements(store, self.now_ms)
         self._denials: Counter[tuple[str, str, str]] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.learned_costs = LearnedCosts(store, keys, self._spawn)
         self.waiting = Waiting(self._ask, self.void)
-        self._written = asyncio.Event()
         self._connected_s: float | None = None
         store.on_connected.append(self._on_connected)
         if store.connected:
@@ -269,7 +243,8 @@ class Gate:
         chance = round(self._chance() * 1000) if ask.guards.breakers else 0
         now_ms = self.now_ms()
         parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
-        reply = await self._state(_Statement(self, ask.id, "settle", parts, plan))
+        self._live.pop(ask.id, None)
+        reply = await self._statements.make(ask.id, "settle", parts)
         if ask.guards.limited:
             self.waiting.ended(ask)
         if reply is None:
@@ -290,7 +265,8 @@ class Gate:
         if live is None and not ask.holds:
             return
         plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
-        await self._state(self._void(plan, ask.id))
+        self._live.pop(ask.id, None)
+        await self._statements.make(ask.id, "void", plan.void_parts(ask.id, self._given(), self.now_ms()))
 
     def count_denied(self, reason: Reason, api: str, timezone: str | None = None) -> None:
         """Count a refusal in today's roll-up; written with the next round of `maintain`. api: "-" where none is known.
@@ -305,7 +281,7 @@ class Gate:
     @property
     def pending(self) -> int:
         """Settlements and releases that the store has not confirmed and nobody is waiting for on the wire."""
-        return sum(not (s.in_flight or s.answered) for s in self._statements.values())
+        return self._statements.pending
 
     @property
     def live(self) -> int:
@@ -381,7 +357,7 @@ class Gate:
             for call_id in old:
                 if (live := self._live.get(call_id)) is not None:
                     live.renewed_ms = now_ms
-        self._repeat()
+        self._statements.repeat()
         await self._write_denials()
 
     async def drain(self, timeout_s: float) -> int:
@@ -390,15 +366,10 @@ class Gate:
             async with asyncio.timeout(timeout_s):
                 if self.store.connected:
                     await self._write_denials()
-                while self._unwritten():
-                    self._written.clear()
-                    await self._written.wait()
+                await self._statements.all_written()
         for task in tuple(self._tasks):
             task.cancel()
-        return self._unwritten()
-
-    def _unwritten(self) -> int:
-        return sum(not statement.answered for statement in self._statements.values())
+        return self._statements.unwritten
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -462,10 +433,6 @@ class Gate:
         reset_s = 1 if busy or level is None else max(1, -(-(level.resets_at_ms - now_ms) // 1000))
         return Denied(reason, status, level, estimate, reset_s, busy)
 
-    def _void(self, plan: Plan, call_id: str, until_ms: int | None = None) -> _Statement:
-        parts = plan.void_parts(call_id, self._given(), self.now_ms())
-        return _Statement(self, call_id, "void", parts, plan, until_ms)
-
     def _void_unknown(self, plan: Plan, ask: Ask) -> None:
         """Release what an unanswered question may have reserved, now or when the store is back.
 
@@ -473,61 +440,14 @@ class Gate:
         the release is repeated until it found something or a lease has passed.
         """
         if ask.holds:
-            self._send(self._keep(self._void(plan, ask.id, self.now_ms() + self.lease_ms)))
-
-    async def _state(self, statement: _Statement) -> list[Reply] | None:
-        waiter: asyncio.Future[list[Reply] | None] = asyncio.get_running_loop().create_future()
-        statement.waiter = waiter
-        self._send(self._keep(statement))
-        return await waiter
-
-    def _keep(self, statement: _Statement) -> _Statement:
-        self._live.pop(statement.call_id, None)
-        if len(self._statements) >= _STATEMENTS_KEPT:
-            lost = self._statements.pop(next(iter(self._statements)))
-            # Its reservation stays: reclaim charges it at the estimate.
-            log.error("statement.dropped", id=lost.call_id, mode=lost.mode)
-        self._statements[(statement.call_id, statement.mode)] = statement
-        return statement
-
-    def _send(self, statement: _Statement) -> None:
-        try:
-            self.store.script_for(statement, "settle", statement.parts)
-        except StoreUnavailable:
-            self._tell(statement, None)
-            return
-        statement.in_flight = True
-
-    def _answered(self, statement: _Statement, reply: list[Reply]) -> None:
-        statement.in_flight = False
-        if statement.until_ms is not None and reply[0] == 0 and self.now_ms() < statement.until_ms:
-            statement.answered = True
-        else:
-            self._statements.pop((statement.call_id, statement.mode), None)
-        self._written.set()
-        self._tell(statement, reply)
-
-    def _unanswered(self, statement: _Statement, error: BaseException) -> None:
-        statement.in_flight = False
-        if not isinstance(error, StoreUnavailable):
-            log.error("statement.refused", id=statement.call_id, mode=statement.mode, error=str(error))
-        self._tell(statement, None)
-
-    @staticmethod
-    def _tell(statement: _Statement, reply: list[Reply] | None) -> None:
-        waiter, statement.waiter = statement.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(reply)
-
-    def _repeat(self) -> None:
-        for statement in tuple(self._statements.values()):
-            if not statement.in_flight:
-                self._send(statement)
+            self._live.pop(ask.id, None)
+            parts = plan.void_parts(ask.id, self._given(), self.now_ms())
+            self._statements.make_until(ask.id, "void", parts, self.now_ms() + self.lease_ms)
 
     def _on_connected(self) -> None:
         self._connected_s = asyncio.get_running_loop().time()
         self._spawn(self._renew_live())
-        self._repeat()
+        self._statements.connected(self.store.server)
 
     async def _renew_live(self) -> None:
         with contextlib.suppress(StoreUnavailable, ScriptError):

@@ -1,4 +1,4 @@
-"""One connection to Redis for a whole worker: every call of a loop turn leaves in one write.
+"""One connection to Redis for a whole worker: the calls of a loop turn leave in few writes.
 
 redis-py opens the connection (TCP, TLS, Unix socket; AUTH, SELECT, client name) from a URL; then this module's own
 protocol takes the transport over, because the client layers above a connection cost several times what the call does.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable
 from importlib import resources
@@ -32,6 +33,7 @@ ANSWER_WITHIN_S: Final = 0.8
 CONNECT_WITHIN_S: Final = 0.9
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 _WATCH_EVERY_S: Final = 0.1
+_WRITTEN_TOGETHER: Final = 4  # bench/throughput.py at 16 connections: a quarter more than one write a turn
 
 # Answers of a server that is there but cannot serve: the same as being away, with the reason told.
 _UNABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "NOAUTH")
@@ -99,12 +101,15 @@ class _Link(asyncio.Protocol):
         transport.set_protocol(self)
 
     def send(self, command: bytes, receiver: Receiver, call: _ScriptCall | None) -> None:
-        """Queue one encoded command; the first of a loop turn schedules the write of all."""
+        """Queue one encoded command. A few are written together, or what there is when the loop's turn ends."""
         if not self._buffer:
             self._turn_s = self._loop.time()
             self._loop.call_soon(self._flush)
         self._buffer.append(command)
         self.waiting.append((receiver, self._turn_s, call))
+        if len(self._buffer) >= _WRITTEN_TOGETHER:
+            # Not all of a turn: the server would have nothing to do until then, and this loop nothing after it.
+            self._flush()
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_EVERY_S, self._look)
 
@@ -192,6 +197,7 @@ class Store:
         self.url = url
         self.on_connected: list[Callable[[], None]] = []  # called in order at every (re)connection
         self.reason = "not connected yet"  # why the store is away, while it is
+        self.server: str | None = None  # which run of which server it is; None where it does not say
         self._link: _Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -318,7 +324,19 @@ class Store:
                 link.send(resp.pack_command(("SCRIPT", "LOAD", source)), future, None)
                 futures.append(future)
             await asyncio.gather(*futures)
+            self.server = await _run_of(link)
         except BaseException:
             link.close("the handshake failed")
             raise
         return link
+
+
+async def _run_of(link: _Link) -> str | None:
+    """The random name that a server gives itself at each start."""
+    asked: asyncio.Future[Reply] = link._loop.create_future()
+    link.send(resp.pack_command(("INFO", "server")), asked, None)
+    try:
+        found = re.search(r"^run_id:(\w+)", (await asked).decode(), re.MULTILINE)
+    except ScriptError:  # a user that may not ask
+        return None
+    return found[1] if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from collections import Counter
@@ -129,6 +130,30 @@ async def test_a_server_killed_amid_traffic_loses_and_doubles_nothing(own_server
         assert refused > 0
         assert await ledger_ids(gate) == dict.fromkeys(told, 1)
         assert await sums(own_server.url) == (won(sum(told.values())), 0)
+
+
+async def test_what_a_killed_server_forgot_of_the_last_seconds_is_stated_again(
+    own_server: Server, tmp_path: Path
+) -> None:
+    """Redis answers before its append-only file is written when the disk is slow; so may a replica that takes over."""
+    async with a_gate(own_server.url) as gate:
+        known, forgotten, released, running = [await admit(gate, 10) for _ in range(4)]
+        for one in (known, forgotten, released, running):
+            assert isinstance(one, Admitted)
+        assert (await gate.settle(known, bill(3), 200)).done  # type: ignore[arg-type]
+        disk = tmp_path / "as it was"
+        shutil.copytree(own_server.folder / "appendonlydir", disk)
+        assert (await gate.settle(forgotten, bill(5), 200)).done  # type: ignore[arg-type]
+        await gate.void(released.ask)  # type: ignore[union-attr]
+        own_server.kill()
+        await eventually(lambda: not gate.store.connected)
+        shutil.rmtree(own_server.folder / "appendonlydir")
+        shutil.copytree(disk, own_server.folder / "appendonlydir")
+        own_server.start()
+        await eventually(lambda: gate.store.connected and not gate.pending)
+        assert await gate.drain(5) == 0
+        assert await ledger_ids(gate) == {known.ask.id: 1, forgotten.ask.id: 1}  # type: ignore[union-attr]
+        assert await sums(own_server.url) == (won(8), won(10))
 
 
 class Line:

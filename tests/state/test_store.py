@@ -1,4 +1,4 @@
-"""The one connection: every way to reach a server, one write a loop turn, and scripts that survive being forgotten."""
+"""The one connection: every way to reach a server, few writes a loop turn, and scripts that survive being forgotten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.state.calls import ask, bill, monthly
 from tests.state.conftest import a_server
 
 
-async def test_calls_of_one_loop_turn_leave_in_one_write(store: Store) -> None:
+async def test_calls_of_one_loop_turn_leave_in_few_writes(store: Store) -> None:
     async def reads() -> int:
         info = (await store.call("INFO", "stats")).decode()
         return int(next(line for line in info.splitlines() if line.startswith("total_reads_processed:"))[22:])
@@ -26,7 +26,7 @@ async def test_calls_of_one_loop_turn_leave_in_one_write(store: Store) -> None:
     before = await reads()
     replies = await asyncio.gather(*(store.call("ECHO", str(number)) for number in range(300)))
     assert replies == [str(number).encode() for number in range(300)]
-    assert await reads() - before <= 3  # the write, the question itself, and what came before
+    assert await reads() - before <= 77  # one for every four calls, the question itself, and what came before
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(store: Store, gate: Gate) -> None:
