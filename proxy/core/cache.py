@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from urllib.parse import urljoin, urlsplit
 
+from proxy.core.authority import DEFAULT_PORTS
 from proxy.core.canonical import canonical_json
 from proxy.core.handling_model import CachePolicy
 from proxy.core.http1 import Field
@@ -26,6 +28,7 @@ from proxy.core.model import Outbound
 
 FOREVER_S = 2**31  # RFC 9111 §1.2.2: what is larger counts as this
 _METHODS = frozenset(("GET", "POST"))
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 §9.2.1
 # Whose answer this is, where the API decides by one of them.
 CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"))
 _CONDITIONS = frozenset(("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"))
@@ -389,6 +392,28 @@ def not_modified(outbound: Outbound, kept: Kept) -> bool:
         return False
     have, is_from = _date_ms([since]), _date_ms([modified])
     return have is not None and is_from is not None and is_from <= have
+
+
+def made_untrue(url: str, outbound: Outbound, status: int, headers: Iterable[Field]) -> list[str]:
+    """Addresses at which this call may have changed something, so that answers kept for them are to be forgotten.
+
+    RFC 9111 §4.4: its own, and those in Location and Content-Location of the same host, when an unsafe method had no
+    error for an answer. url: of the API, with its port. [] for all other calls.
+    """
+    if outbound.method in SAFE or not 200 <= status <= 399:
+        return []
+    own = urlsplit(url)
+    found = [url]
+    for name, value in headers:
+        if name.lower() in (b"location", b"content-location"):
+            try:
+                named = urlsplit(urljoin(url, value.decode("latin-1").strip()))
+                port = named.port or DEFAULT_PORTS.get(named.scheme)
+            except ValueError:
+                continue
+            if (named.scheme, named.hostname, port) == (own.scheme, own.hostname, own.port):
+                found.append(f"{own.scheme}://{own.netloc}{named.path}?{named.query}")
+    return list(dict.fromkeys(found))
 
 
 def validators(kept: Kept) -> list[Field]:

@@ -98,8 +98,12 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """Everything that a rule asks beside counting. ladder: its rungs, the lowest first."""
+    """Everything that a rule asks beside counting. ladder: its rungs, the lowest first.
+
+    forgets: answers of the API are kept that calls of this rule may make untrue.
+    """
 
     cache: CachePolicy | None = None
     retry: RetryPolicy | None = None
     ladder: tuple[Rung, ...] = ()
+    forgets: bool = False

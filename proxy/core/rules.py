@@ -42,6 +42,7 @@ from proxy.core.rules_checks import (
     unreachable_problems,
 )
 from proxy.core.rules_fixed import compile_fixed
+from proxy.core.rules_handling import with_forgetting
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
 from proxy.core.rules_optimize import compile_offers
 from proxy.core.rules_prices import RuleCompiler, first
@@ -290,7 +291,7 @@ class _Compiler:
             mount=mount,
             credentials=self.credentials(at, api["credentials"]),
             speaks=Speaks(api["speaks"]) if api["speaks"] else _speaks(api["prices"]),
-            rules=tuple(rules),
+            rules=with_forgetting(rules),
             connect_timeout_s=first(api["connect_timeout"], self.defaults.get("connect_timeout"), 10.0),
             read_timeout_s=first(api["read_timeout"], self.defaults.get("read_timeout"), 300.0),
             total_timeout_s=total,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from proxy.core.handling_model import (
     StatusSet,
     Upstream,
 )
-from proxy.core.model import Match, Price
+from proxy.core.model import Match, Price, Rule
 from proxy.core.rules_checks import Path, Plain
 
 Say = Callable[..., None]
@@ -38,6 +38,7 @@ class Tools(Protocol):
 
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 CACHEABLE = frozenset(("GET", "POST"))
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"))  # RFC 9110 §9.2.1; what a CONNECT carries is unseen
 
 
 def handling(tools: Tools, at: Path, price: Plain, retry: Plain | None, match: Match, cost: Price) -> Handling | None:
@@ -50,6 +51,24 @@ def handling(tools: Tools, at: Path, price: Plain, retry: Plain | None, match: M
     again = _retry(say, (*at, "retry"), retry)
     ladder = _ladder(tools, (*at, "degrade"), price, match, cost, cache)
     return Handling(cache, again, ladder) if cache is not None or again is not None or ladder else None
+
+
+def with_forgetting(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules of one API, those told to forget whose calls may change what others of them keep (RFC 9111 §4.4)."""
+    kept = any(
+        rule.handling is not None
+        and rule.handling.cache is not None
+        and (rule.match.methods is None or "GET" in rule.match.methods)
+        for rule in rules
+    )
+    if not kept:
+        return tuple(rules)
+    return tuple(
+        rule
+        if rule.match.methods is not None and rule.match.methods <= SAFE
+        else replace(rule, handling=replace(rule.handling or Handling(), forgets=True))
+        for rule in rules
+    )
 
 
 def _retry(say: Say, at: Path, retry: Plain | None) -> RetryPolicy | None:

@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.core import cache, headers, price
-from proxy.core.guards import NO_GUARDS
+from proxy.core.guards import Guards
 from proxy.core.handling_model import CachePolicy
 from proxy.core.http1 import Field
 from proxy.core.model import Admitted, Ask, Bill, Denied, Estimate, Extra, Reason, RuleSet, State
@@ -34,13 +34,25 @@ log = structlog.get_logger()
 
 DEGRADED = b"X-Spendgate-Degraded"
 _FAILED = frozenset((500, 502, 503, 504))  # answers for which a stale one may stand in (RFC 5861 §4)
+_UNGUARDED = Guards(obey=False)  # of a call that never reaches its API
 _AWAY = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT)
 
 
 class Handled:
     """What is done for one call beside carrying it. `await close()` in the end, whatever happened."""
 
-    __slots__ = ("_ask", "_consultation", "_exchange", "_gate", "_repeats", "_rules", "_stepping", "call", "ended")
+    __slots__ = (
+        "_answers",
+        "_ask",
+        "_consultation",
+        "_exchange",
+        "_gate",
+        "_repeats",
+        "_rules",
+        "_stepping",
+        "call",
+        "ended",
+    )
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class Handled:
         ask: Ask,
         estimate: Price,
     ) -> None:
+        self._answers = answers
         self._repeats = repeats
         self._gate = gate
         self._exchange = exchange
@@ -80,13 +93,12 @@ class Handled:
             return False
         answer = await consultation.answer()
         if answer is not None:
-            await self._give(answer, consultation.how)
-            return True
+            return await self._give(answer, consultation.how)
         if consultation.only_kept:
             return Denied(Reason.NOT_KEPT, 504)
         return await self._stale_by_ladder()
 
-    async def _stale_by_ladder(self) -> bool:
+    async def _stale_by_ladder(self) -> bool | Denied:
         """Give a kept answer, even if stale, where a rung says so."""
         stepping, consultation = self._stepping, self._consultation
         if stepping is None or consultation is None or not stepping.serves_stale:
@@ -94,8 +106,7 @@ class Handled:
         answer = consultation.stand_in()
         if answer is None:
             return False
-        await self._give(answer, "stale", stepping.stale_told)
-        return True
+        return await self._give(answer, "stale", stepping.stale_told)
 
     async def admit(self, admit: Admit) -> Admitted | Denied | None:
         """The question, for the call as it is or as a rung of the ladder makes it. None: it was answered meanwhile."""
@@ -106,8 +117,9 @@ class Handled:
         if stepping.serves_stale and self._consultation is not None and self._consultation.stand_in() is not None:
             if isinstance(ticket, Admitted):
                 await self._gate.void(ticket.ask)
-            if await self._stale_by_ladder():
-                return None
+            given = await self._stale_by_ladder()
+            if given:
+                return given if isinstance(given, Denied) else None
         changed = stepping.changed
         if changed is not None and self._consultation is not None:
             # Its answer is none to the question as it was asked: nobody should wait for it.
@@ -117,18 +129,24 @@ class Handled:
             self.call = changed.call
         return ticket
 
-    async def _give(self, answer: Answer, how: str, degraded: str = "") -> None:
-        """Settle a call that a kept answer ends, then answer it: whoever has seen it finds it in the ledger."""
+    async def _give(self, answer: Answer, how: str, degraded: str = "") -> bool | Denied:
+        """Settle a call that a kept answer ends, then answer it: whoever has seen it finds it in the ledger.
+
+        It is admitted as a free call that asks nothing of its API: only what a person has switched off refuses it.
+        """
         rules, gate = self._rules, self._gate
         nothing = price.nothing(rules, self.call.rule.price)
         estimate = Estimate(nothing, "free", self._ask.estimate.model)
-        ask = replace(self._ask, budgets=(), free=True, estimate=estimate, guards=NO_GUARDS)
-        ticket = Admitted(ask, gate.now_ms(), (), {ask.currency: 0}, None, None)
+        ask = replace(self._ask, budgets=(), free=True, estimate=estimate, guards=_UNGUARDED)
+        ticket = await gate.admit(ask)
+        if isinstance(ticket, Denied):
+            return ticket
         saved = answer.cost_atoms if answer.currency == ask.currency else 0
         extra = Extra(saved_atoms=saved, degraded=degraded, asked_atoms=saved if degraded else None)
         bill = Bill(nothing, State.SETTLED, {}, note=f"cache_{how}", extra=extra)
         await gate.settle(ticket, bill, answer.status)
         await self._send(answer, how, "0", degraded)
+        return True
 
     async def _send(self, answer: Answer, how: str, cost: str, degraded: str = "") -> None:
         fields = [(COST, cost.encode())]
@@ -157,6 +175,17 @@ class Handled:
             return None
         return Retrying(handling.retry, self._repeats, self._exchange, self._rules, charge, self._gate.now_ms)
 
+    async def forget(self, answer: UpstreamAnswer) -> None:
+        """Forget kept answers that this call, by its answer, has made untrue. A POST that is kept is a question."""
+        handling = self.call.rule.handling
+        if handling is None or not handling.forgets:
+            return
+        if handling.cache is not None and self.call.outbound.method == "POST":
+            return
+        for url in cache.made_untrue(_url(self.call), self.call.outbound, answer.status, answer.headers):
+            if gone := await self._answers.forget(url):
+                log.info("cache.forgotten", id=self._exchange.id, rule=self.call.rule.id, answers=gone)
+
     @property
     def consultation(self) -> Consultation | None:
         return self._consultation
@@ -171,6 +200,14 @@ class Handled:
         return True
 
 
+def _url(call: Call) -> str:
+    """The address at the API, with its port."""
+    outbound = call.outbound
+    host = f"[{outbound.host}]" if ":" in outbound.host else outbound.host
+    base = "" if call.forward else call.api.base_path
+    return f"{outbound.scheme}://{host}:{outbound.port}{base}{outbound.path}?{outbound.query}"
+
+
 def _question(policy: CachePolicy, call: Call) -> cache.Question | None:
     outbound = call.outbound
     return cache.question(
@@ -178,7 +215,7 @@ def _question(policy: CachePolicy, call: Call) -> cache.Question | None:
         outbound,
         rule=call.rule.id,
         caller=call.caller.name,
-        url=f"{outbound.scheme}://{outbound.host}:{outbound.port}{outbound.path}?{outbound.query}",
+        url=_url(call),
         injected=frozenset(one.header.lower() for one in call.api.credentials),
         key_header=call.key_header.lower() if call.key_header else None,
     )
@@ -235,7 +272,9 @@ class _HandledPassage(Passage):
     async def _pass_on(self, answer: UpstreamAnswer) -> None:
         consultation = self._handled.consultation
         self._answer = answer
-        if consultation is not None:
+        if consultation is None:
+            await self._handled.forget(answer)
+        else:
             if answer.status == 304 and self._asks and consultation.kept is not None:
                 await self._still_holds(answer, consultation.kept)
                 return
@@ -301,7 +340,9 @@ class _HandledPassage(Passage):
         handling = call.rule.handling
         shared = handling is not None and handling.cache is not None and handling.cache.shared
         caller = "*" if shared else call.caller.name
-        return About(call.api.name, call.rule.id, caller, call.outbound.method, call.outbound.path[:500])
+        outbound = call.outbound
+        url = _url(call) if outbound.method == "GET" else ""
+        return About(call.api.name, call.rule.id, caller, outbound.method, outbound.path[:500], url)
 
     def _fields(self, answer: UpstreamAnswer, *, with_cost: bool) -> list[Field]:
         fields = super()._fields(answer, with_cost=with_cost)

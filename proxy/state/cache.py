@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,13 +57,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose answer it is, for people who look into Redis."""
+    """Whose answer it is, for people who look into Redis.
+
+    url: its address, where the answer must be forgotten when something is done there; "" for all others.
+    """
 
     api: str
     rule: str
     caller: str  # "*" where it is everybody's
     method: str
     path: str
+    url: str = ""
 
 
 class Answers:
@@ -203,7 +208,10 @@ class Answers:
         flat = [word for pair in fields.items() for word in pair]
         size = len(answer.body) + sum(len(name) + len(value) for name, value in answer.headers)
         named = [keys.cached(digest), keys.flight(digest), keys.cache_ends(about.rule), keys.cache_sizes(about.rule)]
-        parts = resp.words(4, *named, token, digest, given_now, keep_ms, size, most, *flat)
+        if about.url:
+            named.append(keys.cached_at(_address(about.url)))
+        member = f"{digest} {about.rule}"
+        parts = resp.words(len(named), *named, token, digest, given_now, keep_ms, size, most, member, *flat)
         self._led.pop(digest, None)
         try:
             gone: list[bytes] = await self._store.script("cache_keep", parts)
@@ -214,7 +222,31 @@ class Answers:
         finally:
             self._wake(digest)
 
+    async def forget(self, url: str) -> int:
+        """Forget every answer kept for an address, whoever it belongs to; returns how many there were."""
+        keys, index = self._keys, self._keys.cached_at(_address(url))
+        by_rule: dict[str, list[str]] = {}
+        try:
+            members: list[bytes] = await self._store.call("ZRANGE", index, 0, -1)
+            for member in members:
+                digest, _, rule = member.decode().partition(" ")
+                by_rule.setdefault(rule, []).append(digest)
+            gone = 0
+            for rule, digests in by_rule.items():
+                named = [index, keys.cache_ends(rule), keys.cache_sizes(rule), *map(keys.cached, digests)]
+                words = [word for digest in digests for word in (digest, f"{digest} {rule}")]
+                gone += await self._store.script("cache_forget", resp.words(len(named), *named, *words))
+            return gone
+        except _AWAY as error:
+            log.warning("cache.not_forgotten", url=url.partition("?")[0], reason=str(error))
+            return 0
+
     def _wake(self, digest: str) -> None:
         for waiter in self._waiters.pop(digest, ()):
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _address(url: str) -> str:
+    """An address as a name that fits into a key."""
+    return hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()

@@ -61,6 +61,7 @@ PATTERNS: dict[str, str] = {
     "cache:flight:<digest>": "string",
     "cache:ends:<rule>": "zset",
     "cache:sizes:<rule>": "hash",
+    "cache:at:<digest>": "zset",
     "session:<digest>": "hash",
     "login:<address>": "string",
     "charges": "hash",
@@ -190,6 +191,10 @@ class Keys:
 
     def cache_sizes(self, rule: str) -> str:
         return f"{self.prefix}cache:sizes:{rule}"
+
+    def cached_at(self, digest: str) -> str:
+        """digest: of the address."""
+        return f"{self.prefix}cache:at:{digest}"
 
     def proxy(self, host: str, pid: int) -> str:
         return f"{self.prefix}proxy:{host}:{pid}"

@@ -46,7 +46,17 @@ _URL_OPTIONS: Final = frozenset(
 )
 
 _PARTS: Final = {"admit": ("windows",), "settle": ("circuits",)}
-SCRIPTS: Final = ("admit", "extend", "settle", "reclaim", "repeat", "cache_join", "cache_keep", "cache_end")
+SCRIPTS: Final = (
+    "admit",
+    "extend",
+    "settle",
+    "reclaim",
+    "repeat",
+    "cache_join",
+    "cache_keep",
+    "cache_end",
+    "cache_forget",
+)
 
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
 

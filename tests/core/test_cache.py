@@ -327,3 +327,27 @@ def test_a_head_that_was_confirmed_is_brought_up_to_date() -> None:
 def test_cookies_and_age_are_not_kept() -> None:
     headers = fields(set_cookie="a=1", age="3", x_spendgate_cost="1", content_type="text/plain")
     assert cache.kept_headers(headers) == [(b"Content-Type", b"text/plain")]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fields", "forgotten"),
+    [
+        ("GET", 200, [], []),
+        ("HEAD", 200, [], []),
+        ("DELETE", 204, [], [""]),
+        ("PUT", 200, [], [""]),
+        ("POST", 404, [], []),
+        ("POST", 500, [], []),
+        ("POST", 303, [(b"location", b"/things/7")], ["", "/things/7?"]),
+        ("POST", 201, [(b"Content-Location", b"https://api.example.com/things/7?full")], ["", "/things/7?full"]),
+        ("POST", 201, [(b"Location", b"https://api.example.com:443/x")], ["", "/x?"]),
+        ("POST", 201, [(b"Location", b"https://other.example.com/x")], [""]),
+        ("POST", 201, [(b"Location", b"http://api.example.com/x")], [""]),
+        ("POST", 201, [(b"Location", b"https://[x")], [""]),
+        ("POST", 201, [(b"Location", b"/things?a=1"), (b"Content-Location", b"/things?a=1")], [""]),
+    ],
+)
+def test_what_a_call_makes_untrue(method: str, status: int, fields: list[Field], forgotten: list[str]) -> None:
+    outbound = Outbound(method, "https", "api.example.com", 443, "/things", "a=1", (), b"")
+    told = cache.made_untrue("https://api.example.com:443/things?a=1", outbound, status, fields)
+    assert told == [f"https://api.example.com:443{path or '/things?a=1'}" for path in forgotten]

@@ -38,6 +38,7 @@ apis:
         per_request: 3
         cache: {{ttl: 10m, stale: 1h, scope: shared, wait: 20s}}
       - {{name: few, match: {{path: /few/*}}, per_request: 1, cache: {{ttl: 10m, max_bytes: 2KB, max_total: 5KB}}}}
+      - {{name: change, match: {{method: [PUT, DELETE], path: /pages/**}}, per_request: 1}}
       - {{name: brief, match: {{path: /brief/*}}, per_request: 1, cache: {{ttl: 10m, scope: shared, wait: 300ms}}}}
 """
 
@@ -354,3 +355,38 @@ def test_all_answers_of_a_rule_keep_to_its_size(pair: Pair, backend: Backend, cl
         assert total == sum(sizes.values()) <= 5 * 1024
         assert set(sizes) == set(store.zrange(f"{PREFIX}cache:ends:openai/few", 0, -1)) <= kept
         assert all(store.ttl(key) > 0 for key in store.scan_iter(f"{PREFIX}cache:*"))
+
+
+def test_a_change_at_an_address_forgets_what_is_kept_for_it(pair: Pair, backend: Backend, client: httpx.Client) -> None:
+    async def page(seen: Seen, reply: Reply) -> None:
+        await reply.whole(b"page", 404 if seen.get("x-fail") else 200)
+
+    def kept() -> list[str]:
+        return [how(client.get(f"{proxy.url}/openai/pages/{name}")) for proxy in pair for name in "ab"]
+
+    backend.answer = page
+    assert kept() == ["miss", "miss", "hit", "hit"]
+    assert client.put(f"{pair[1].url}/openai/pages/a", content=b"new", headers={"X-Fail": "yes"}).status_code == 404
+    assert kept() == ["hit"] * 4
+    assert client.put(f"{pair[1].url}/openai/pages/a", content=b"new").status_code == 200
+    assert kept() == ["miss", "hit", "hit", "hit"]
+
+
+def test_a_kept_answer_passes_when_money_is_stopped_but_not_what_a_person_blocked(
+    pair: Pair, backend: Backend, client: httpx.Client
+) -> None:
+    url = f"{pair[0].url}/openai/pages/stopped"
+    assert [how(client.get(url)) for _ in range(2)] == ["miss", "hit"]
+    with connected(embedded_url(pair[0])) as store:
+        for field, refused in (
+            ("stop", False),
+            ("pause:openai", False),
+            ("api:openai", True),
+            ("rule:openai/pages", True),
+        ):
+            store.hset(f"{PREFIX}switches", field, "9007199254740991 1")
+            answer = client.get(url)
+            assert (answer.status_code, field) == (503 if refused else 200, field)
+            assert (answer.json()["reason"] == "service_stopped") if refused else (how(answer) == "hit")
+            store.hdel(f"{PREFIX}switches", field)
+    assert how(client.get(url)) == "hit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -131,3 +132,22 @@ async def test_sizes_add_up_and_what_ends_soonest_goes_first(
     assert sizes == {name: size for name, (_, size) in model.items()}
     assert ends == {name: end for name, (end, _) in model.items()}
     assert kept == set(model)
+
+
+async def test_what_is_kept_for_an_address_can_be_forgotten(pair: tuple[Answers, Answers], keys: Keys) -> None:
+    here, elsewhere = (replace(ABOUT, url=f"https://api.example.com:443/{name}?") for name in ("here", "elsewhere"))
+    other_rule = replace(here, rule="maps/2")
+    for digest, about in (("a", here), ("b", here), ("c", other_rule), ("d", elsewhere), ("e", ABOUT)):
+        await pair[0].keep(digest, "", an_answer(), about, keep_ms=60_000, most=1000)
+    assert await pair[1].forget(here.url) == 3
+    assert [await pair[0].look(digest) is not None for digest in "abcde"] == [False, False, False, True, True]
+    store = pair[0]._store
+    sizes = {rule: await store.call("HGETALL", keys.cache_sizes(rule)) for rule in ("maps/1", "maps/2")}
+    assert dict(zip(sizes["maps/1"][::2], sizes["maps/1"][1::2], strict=True)) == {
+        b"total": b"20",
+        b"d": b"10",
+        b"e": b"10",
+    }
+    assert sizes["maps/2"] == [b"total", b"0"]
+    assert await store.call("ZRANGE", keys.cache_ends("maps/1"), 0, -1) == [b"d", b"e"]
+    assert await pair[1].forget(here.url) == 0

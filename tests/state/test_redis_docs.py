@@ -152,7 +152,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         await _told(client, keys)
     answers = Answers(store, keys)
     kept = Answer(Kept(wall_ms(), Lifetime(60_000)), 200, [(b"Content", b"type")], b"body", None, 1, "KRW")
-    about = About("openai", "openai/chat", "*", "POST", "/v1/chat/completions")
+    about = About("openai", "openai/chat", "*", "GET", "/v1/models", "https://api.openai.com:443/v1/models?")
     await answers.keep("0abc", "", kept, about, keep_ms=60_000, most=1000)
     assert await answers.join("0def", "a call", None) == "a call"
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")

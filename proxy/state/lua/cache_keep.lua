@@ -1,9 +1,10 @@
 -- cache_keep: keep an answer, and end the flight of the call that brought it.
 --
 -- KEYS: 1 kept answer (hash)  2 flight (string)  3 when the rule's answers end (zset, Unix ms)  4 their sizes (hash)
+--       5 answers kept for the same address, by when they end (zset); only of those that cache_forget should find
 -- ARGV: 1 the leader's token ("" = it leads no flight)  2 digest, the answer's name in 3 and 4
 --       3 now (Unix ms; 0 = Redis's TIME)  4 how long it is kept (ms)  5 size (bytes)  6 most bytes of all answers
---       7.. fields and values of the answer
+--       7 its name in KEYS[5]  8.. fields and values of the answer
 -- Returns names of the answers that must go, for the caller to delete: their room is taken already
 -- Invariants: the sizes in 4 are those of the names in 3, and "total" is their sum, at most ARGV[6]; what ends soonest
 --             goes first.
@@ -30,11 +31,15 @@ while total > most do
 end
 call('ZADD', ENDS, int(now + keep), name)
 call('HSET', SIZES, name, ARGV[5])
-for i = 3, 4 do
+if KEYS[5] then
+  call('ZREMRANGEBYSCORE', KEYS[5], '-inf', int(now))
+  call('ZADD', KEYS[5], int(now + keep), ARGV[7])
+end
+for i = 3, #KEYS do
   if call('PTTL', KEYS[i]) < keep + 86400000 then call('PEXPIRE', KEYS[i], int(keep + 86400000)) end
 end
 call('DEL', ANSWER)
-call('HSET', ANSWER, unpack(ARGV, 7))
+call('HSET', ANSWER, unpack(ARGV, 8))
 call('PEXPIRE', ANSWER, int(keep))
 if ARGV[1] ~= '' and call('GET', FLIGHT) == ARGV[1] then call('DEL', FLIGHT) end
 return gone
