@@ -43,6 +43,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 UNKNOWN = Outcome()
 
+# Close codes by which a server says that the fault is its own (RFC 6455 §7.4.1, and IANA's registry).
+_SERVER_FAULTS = frozenset((1011, 1012, 1013, 1014))
+
 
 def judge(end: End, status: int | None) -> Verdict:
     """status: of the API's answer; None: no answer began."""
@@ -53,3 +56,16 @@ def judge(end: End, status: int | None) -> Verdict:
     if end is End.ABORTED or status is None:
         return Verdict.EXCLUDED
     return Verdict.SUCCESS
+
+
+def judge_session(reason: str, *, api_code: int | None, api_broke_rules: bool, client_closed: bool) -> Verdict:
+    """What the end of a WebSocket says, whose handshake worked.
+
+    reason: of TunnelEnd; "" = cut from here. api_code: of the API's close frame, None = it sent none. client_closed:
+    the client sent one.
+    """
+    if api_broke_rules or api_code in _SERVER_FAULTS:
+        return Verdict.FAILURE
+    if api_code is not None or client_closed:
+        return Verdict.SUCCESS
+    return Verdict.FAILURE if reason == "upstream_gone" else Verdict.EXCLUDED

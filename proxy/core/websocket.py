@@ -29,6 +29,7 @@ _KNOWN = frozenset((0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 
 # Close codes (RFC 6455 §7.4; 4000-4999 are for private use)
 GOING_AWAY, PROTOCOL_ERROR = 1001, 1002
+NO_CODE = 1005  # stands for a close frame without one
 BUDGET_EXHAUSTED = 4402  # after the status that the same situation has in HTTP
 
 
@@ -97,7 +98,8 @@ class FrameReader:
 
     masked: frames from a client are, frames from a server are not (§5.1). look: messages to give out as text; 0 none,
     -1 all, else the first so many. fresh: compressed messages do not refer to earlier ones.
-    messages: whole data messages so far. closing: a close frame went by. broken: what was wrong, "" while nothing is.
+    messages: whole data messages so far. closing: a close frame went by. code: what a server's said, None without one.
+    broken: what was wrong, "" while nothing is.
     skipped: a message that should have been looked at could not be.
     """
 
@@ -119,6 +121,7 @@ class FrameReader:
         "_size",
         "broken",
         "closing",
+        "code",
         "messages",
         "skipped",
     )
@@ -142,6 +145,7 @@ class FrameReader:
         self._inflater: zlib._Decompress | None = None
         self.messages = 0
         self.closing = False
+        self.code: int | None = None
         self.broken = ""
         self.skipped = False
 
@@ -206,7 +210,8 @@ class FrameReader:
         self._opcode = opcode
         if control:
             self._looking = False
-            self.closing = self.closing or opcode == CLOSE
+            if opcode == CLOSE:
+                self.closing, self._kept = True, []
             self._head = b""
         else:
             if opcode != CONTINUATION:
@@ -234,6 +239,8 @@ class FrameReader:
 
     def _payload(self, piece: bytes) -> None:
         if not self._looking:
+            if self._opcode == CLOSE and not self._masked:
+                self._kept.append(piece)  # nothing follows a close frame that could still want the room
             return
         self._size += len(piece)
         if self._size > MESSAGE_CAP:
@@ -244,6 +251,9 @@ class FrameReader:
         self._kept.append(piece)
 
     def _frame_ended(self, texts: list[bytes]) -> None:
+        if self._opcode == CLOSE and not self._masked:
+            said = b"".join(self._kept)
+            self.code = int.from_bytes(said[:2]) if len(said) >= 2 else NO_CODE
         if self._opcode & 0x08 or self._inside:
             return
         self.messages += 1

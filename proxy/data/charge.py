@@ -160,6 +160,10 @@ class Charge:
             self.bill = Bill(self._reserved_cost(), State.ESTIMATED, {}, note=FAILED)
             self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, outcome=outcome)
 
+    def tell(self, outcome: Outcome) -> None:
+        """Let circuit breakers hear now how a long call began, if they wait for it: see `Gate.tell`."""
+        self._gate.tell(self.ticket, outcome)
+
     def _reserved_cost(self) -> Cost:
         """What the call holds now, as its cost."""
         cost = self.ticket.ask.estimate.cost

@@ -14,10 +14,11 @@ import os
 
 import structlog
 
-from proxy.core import headers, websocket
+from proxy.core import headers, ratelimit, websocket
 from proxy.core.conversation import Conversation
 from proxy.core.http1 import Field
 from proxy.core.model import Denied, Reason, RuleSet, Usage
+from proxy.core.outcome import End, Outcome, Verdict, judge, judge_session
 from proxy.core.websocket import BUDGET_EXHAUSTED, GOING_AWAY, PROTOCOL_ERROR, FrameReader
 from proxy.data.charge import Charge
 from proxy.data.passage import request_to
@@ -42,6 +43,10 @@ class WebSocketPassage:
         self._attempt = Attempt()
         self._status: int | None = None
         self._sizes = (0, 0)
+        self._end = End.ABORTED  # of the handshake; until it is known better, the client went away
+        self._took_ms: int | None = None
+        self._pause_until_ms: int | None = None
+        self._reason = ""  # how the session ended
         call = charge.call
         self._conversation = Conversation(call.rule, call.outbound)
         self._session: _Session | None = None
@@ -62,17 +67,24 @@ class WebSocketPassage:
                 upgrade=True,
             )
         except UpstreamTimeout as error:
+            self._end = End.TIMED_OUT
             return self._failed(Reason.UPSTREAM_TIMEOUT, 504, error.detail)
         except UpstreamError as error:
+            self._end = End.UNREACHABLE
             return self._failed(Reason.UPSTREAM_UNREACHABLE, 502, error.detail)
-        self._status = answer.status
+        self._status, self._took_ms = answer.status, self._charge.elapsed_ms()
         if answer.status != 101:
+            if api.obey:
+                self._pause_until_ms = ratelimit.pause_until(answer.status, answer.headers, self._charge.now_ms())
             await self._pass_on(answer)
             return None
         transport, early = answer.take_over()
         if not websocket.is_accepted(self._exchange.headers, answer.headers):
             transport.abort()
+            self._end = End.UNREACHABLE
             return self._failed(Reason.UPSTREAM_UNREACHABLE, 502, "its 101 does not answer the WebSocket handshake")
+        # A session may last for hours: where it is a probe, nobody should wait for its end to know that the API works.
+        self._charge.tell(Outcome(Verdict.SUCCESS, self._took_ms))
         half_closed = self._exchange.half_closed
         try:
             client, client_early = self._exchange.take_over()
@@ -95,7 +107,7 @@ class WebSocketPassage:
             )
         finally:
             self._ended = True
-        self._sizes = (end.bytes_up, end.bytes_down)
+        self._sizes, self._reason = (end.bytes_up, end.bytes_down), end.reason
         log.info(
             "websocket.closed",
             id=self._exchange.id,
@@ -116,7 +128,21 @@ class WebSocketPassage:
     async def settle(self) -> None:
         """Charge the session for what passed."""
         if not self._charge.settled:
-            await self._charge.settle(self.usage())
+            await self._charge.settle(self.usage(), outcome=self._outcome())
+
+    def _outcome(self) -> Outcome:
+        """What circuit breakers learn: of a handshake that failed, or of a session's end."""
+        session = self._session
+        took_ms = self._took_ms if self._took_ms is not None else self._charge.elapsed_ms()
+        if session is None:
+            return Outcome(judge(self._end, self._status), took_ms, self._pause_until_ms)
+        verdict = judge_session(
+            self._reason,
+            api_code=session.down.code,
+            api_broke_rules=bool(session.down.broken),
+            client_closed=session.up.closing,
+        )
+        return Outcome(verdict, took_ms)
 
     def usage(self, ahead: int = 0, seconds_ahead: float = 0.0) -> Usage:
         """What was used so far. ahead: as if so many messages more had passed each way."""
@@ -164,11 +190,13 @@ class WebSocketPassage:
         try:
             body = answer.whole if answer.whole is not None else await answer.read(_REFUSAL_MOST)
         except UpstreamError as error:
+            self._end = End.CUT
             log.warning("upstream.answer_cut", id=exchange.id, api=self._charge.call.api.name, reason=str(error))
             exchange.abort()
             return
         finally:
             answer.close()
+        self._end = End.ANSWERED
         await self.settle()
         fields = headers.response_headers(answer.headers, minor=answer.version[1])
         fields.append((b"X-Spendgate-Request-Id", exchange.id.encode()))

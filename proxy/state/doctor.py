@@ -71,6 +71,16 @@ class Counted:
     held: int
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Calls at once that one API, rule or caller has: as its limit counts them, and as reservations say."""
+
+    key: str
+    place: str  # "api:openai", "rule:openai/chat", "caller:batch"
+    counted: int
+    held: int
+
+
 # --- judgements: pure ------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +159,24 @@ def judge_counters(counted: Sequence[Counted]) -> list[Finding]:
                 }
                 findings.append(Finding(Severity.FAIL, key, values))
     return findings or [Finding(Severity.OK, "counters_ok", {"count": str(len(counted))})]
+
+
+def judge_running(running: Sequence[Running]) -> list[Finding]:
+    """Findings only where a limit on calls at once is wrong: too high, it refuses calls for which there is room."""
+    return [
+        Finding(
+            Severity.FAIL,
+            "concurrent_differs",
+            {
+                "place": one.place,
+                "counted": str(one.counted),
+                "expected": str(one.held),
+                "repair": f"HINCRBY '{one.key}' concurrent {one.held - one.counted}",
+            },
+        )
+        for one in running
+        if one.counted != one.held
+    ]
 
 
 def judge_reservations(expired: int, unreadable: int, proxies: Sequence[ProxyInfo]) -> list[Finding]:
@@ -236,6 +264,7 @@ async def _look(reader: Reader, keys: Keys, clock: Callable[[], int]) -> AsyncIt
     lives = await reader.ask_all([("PTTL", name) for name in names])
     yield [judge_lifetimes([name for name, left in zip(names, lives, strict=True) if left == -1])]
     yield judge_counters(await count(reader, keys, now_ms))
+    yield judge_running(await count_running(reader, keys))
 
 
 async def _save_setting(reader: Reader) -> str | None:
@@ -254,6 +283,27 @@ async def count(reader: Reader, keys: Keys, now_ms: int) -> list[Counted]:
         if all(one.spent == one.ledger and one.reserved == one.held for one in counted):
             break
     return counted
+
+
+async def count_running(reader: Reader, keys: Keys) -> list[Running]:
+    """Every limit on calls at once, of one instant. Raises StoreUnavailable."""
+    before = keys.prefix + "limits:"
+    names = await reader.scan(before)
+    asked: list[tuple[str | int, ...]] = [("HGETALL", keys.reservations)]
+    reservations, *found = await reader.ask_all(
+        [*asked, *(("HGET", name, "concurrent") for name in names)], at_once=True
+    )
+    held: dict[str, int] = {}
+    for raw in reservations.values():
+        try:
+            places = Record.parse(raw.encode()).facts.concurrent
+        except ValueError:
+            continue  # told by judge_reservations
+        for place in places:
+            held[place] = held.get(place, 0) + 1
+    counters = {name.removeprefix(before): int(value or 0) for name, value in zip(names, found, strict=True)}
+    places_known = [*counters, *(place for place in held if place not in counters)]
+    return [Running(before + one, one, counters.get(one, 0), held.get(one, 0)) for one in places_known]
 
 
 async def _count_once(reader: Reader, keys: Keys, now_ms: int) -> list[Counted]:

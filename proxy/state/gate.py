@@ -221,6 +221,20 @@ class Gate:
             live.renewed_ms = self.now_ms()
         return replace(admitted, reserved=wanted, tightest=plan.level(*reply[2:]))
 
+    def tell(self, admitted: Admitted, outcome: Outcome) -> None:
+        """Let circuit breakers hear how a long call began, while it runs, if it is a probe.
+
+        Nobody waits for it. It is written before what is stated later; without the store it is not told at all.
+        """
+        ask = admitted.ask
+        if not ask.guards.breakers:
+            return
+        parts = self._plan_of(admitted).tell_parts(ask, self._given(), outcome, round(self._chance() * 1000))
+        told: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        told.add_done_callback(_log_told)
+        with contextlib.suppress(StoreUnavailable):
+            self.store.script_for(told, "tell", parts)
+
     # --- the statement -------------------------------------------------------------------------------------------
 
     async def settle(
@@ -487,3 +501,13 @@ def _log_circuits(changes: str) -> None:
         name, state, *why = change.split(" ", 2)
         event = "breaker.opened" if state == "open" else "breaker.closed"
         log.warning(event, name=name, why=why[0] if why else "probes succeeded")
+
+
+def _log_told(told: asyncio.Future[list[Reply]]) -> None:
+    if told.cancelled():
+        return
+    error = told.exception()
+    if error is not None:
+        log.warning("breaker.not_told", error=str(error))
+    elif (reply := told.result())[0] == 1 and reply[1]:
+        _log_circuits(reply[1].decode())

@@ -335,6 +335,15 @@ class Plan:
         own = resp.word(resp.encode((ask.id, given_now, lease_ms, essential, totals)))
         return Packed(self._extend_keys.count + 2, self._extend_keys.data + own + self._extend_static)
 
+    # --- tell
+
+    def tell_parts(self, ask: Ask, given_now: int, outcome: Outcome, chance: int) -> Packed:
+        """What tell.lua is given. chance: 0 to 1000."""
+        named = [self.keys.reservations, *(self.keys.breaker(one.name) for one in self.guards.breakers)]
+        own = (ask.id, given_now, _RESULTS[outcome.verdict], outcome.took_ms, chance)
+        circuits = [_circuit(one) for one in self.guards.breakers]
+        return resp.words(len(named), *named, resp.encode(own), resp.encode(circuits))
+
     # --- settle, void, reclaim
 
     def settle_parts(

@@ -45,17 +45,10 @@ _URL_OPTIONS: Final = frozenset(
     | {"ssl_min_version", "ssl_ciphers", "ssl_password"}
 )
 
-_PARTS: Final = {"admit": ("windows",), "settle": ("circuits",)}
+_PARTS: Final = {"admit": ("windows",), "settle": ("circuits",), "tell": ("circuits",)}
 SCRIPTS: Final = (
-    "admit",
-    "extend",
-    "settle",
-    "reclaim",
-    "repeat",
-    "cache_join",
-    "cache_keep",
-    "cache_end",
-    "cache_forget",
+    *("admit", "extend", "tell", "settle", "reclaim", "repeat"),
+    *("cache_join", "cache_keep", "cache_end", "cache_forget"),
 )
 
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it

@@ -218,3 +218,13 @@ def test_a_close_frame_is_read_by_a_library() -> None:
     client.receive_bytes(close_frame(1001, "예" * 100))
     (frame,) = client.received_frames()
     assert frame.payload == (1001, "예" * 41)
+
+
+@pytest.mark.parametrize(("payload", "code"), [(b"\x03\xf3oops", 1011), (b"\x03\xe8", 1000), (b"", 1005)])
+def test_the_code_of_a_servers_close_frame(payload: bytes, code: int) -> None:
+    wire = b"\x81\x02hi" + bytes([0x88, len(payload)]) + payload
+    for size in (1, 3, len(wire)):
+        reader = FrameReader(masked=False, look=-1)
+        texts = [text for at in range(0, len(wire), size) for text in reader.feed(wire[at : at + size])[1]]
+        assert (reader.code, reader.closing, texts) == (code, True, [b"hi"])
+    assert FrameReader(masked=False).code is None

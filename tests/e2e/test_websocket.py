@@ -65,6 +65,10 @@ apis:
     budget: {{limit: 10, period: month}}
     prices:
       - {{match: {{path: /echo}}, per_message: {{up: 1, down: 1}}, max_messages: 1}}
+  - name: watched
+    upstream: http://127.0.0.1:{port}
+    breaker: {{consecutive: 2, window: 60s, open_for: 100ms, open_at_most: 100ms, probes: 1}}
+    prices: [{{free: true, match: {{path: /**, websocket: true}}}}]
   - name: inner
     upstream: https://{host}:{tls_port}
     intercept: true
@@ -474,3 +478,45 @@ async def test_killed_it_is_charged_at_what_was_held(sockets: Sockets, tmp_path:
     with running_proxy(text, tmp_path, "--lease", "1") as again:
         (row,) = await asyncio.to_thread(eventually, lambda: again.ledger("--last", "5"), "the reclaimed entry", 20.0)
     assert (row["state"], Decimal(row["cost"])) == ("unconfirmed", 5 + 10 + 5)  # ten messages each way were held
+
+
+# --- and the circuit --------------------------------------------------------------------------------------------------
+
+
+def circuit(proxy: RunningProxy) -> dict[str, Any]:
+    (found,) = next(one for one in proxy.status()["apis"] if one["name"] == "watched")["breakers"]
+    return dict(found)
+
+
+async def test_a_circuit_hears_how_sessions_end_and_a_probe_need_not_end(proxy: RunningProxy, sockets: Sockets) -> None:
+    async def at_fault(connection: ServerConnection) -> None:
+        await connection.close(1011, "out of memory")
+
+    async def tried() -> Any:
+        """The open session, or why there is none."""
+        try:
+            return await connect(at(proxy, "/watched/echo"), proxy=None)
+        except InvalidStatus as error:
+            return json.loads(error.response.body)["reason"]
+
+    async with opened(proxy, "/watched/echo") as connection:
+        await connection.send("one")
+        assert await connection.recv() == "one"
+    row_of(proxy, connection)
+    assert (circuit(proxy)["calls"], circuit(proxy)["failures"]) == (1, 0)
+    sockets.behave = at_fault
+    for _ in range(2):
+        async with opened(proxy, "/watched/echo") as connection:
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+        row_of(proxy, connection)
+    assert circuit(proxy)["why"] == "consecutive"
+    sockets.behave = echo
+    async with asyncio.timeout(20):
+        while (probe := await tried()) == "circuit_open":
+            pass
+    # The probe's session lives on; others need not wait for its end.
+    await asyncio.to_thread(eventually, lambda: circuit(proxy)["state"] == "closed", "the circuit closing")
+    other = await tried()
+    await other.close()
+    await probe.close()

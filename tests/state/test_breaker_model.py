@@ -205,6 +205,28 @@ class Calls(RuleBasedStateMachine):
                 circuit.tell(ticket, call_id, outcome, self.clock(), chance)
         call.ended = True
 
+    @rule(
+        call_id=calls,
+        verdict=st.sampled_from([Verdict.SUCCESS, Verdict.SUCCESS, Verdict.FAILURE]),
+        took_ms=st.sampled_from([10, 3001]),
+    )
+    def tell(self, call_id: str, verdict: Verdict, took_ms: int) -> None:
+        """A long call begins: of a probe that counts at once, and its end is an ordinary result."""
+        call = self.known.get(call_id)
+        if call is None or call.ended:
+            return
+        outcome = Outcome(verdict, took_ms)
+        self.runner.run(self._tell(call.ticket, outcome))
+        for number, circuit in enumerate(self.circuits):
+            generation, probe = call.tickets[number]
+            if probe:
+                circuit.tell((generation, True), call_id, outcome, self.clock(), self.chance)
+                call.tickets[number] = (generation, False)
+
+    async def _tell(self, ticket: Admitted, outcome: Outcome) -> None:
+        self.gate.tell(ticket, outcome)
+        await self.store.call("PING")  # whatever was written before it is done
+
     @rule(call_id=calls)
     def void(self, call_id: str) -> None:
         call = self.known.get(call_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.core.guards import Counts, Guards, Limit, Limited
 from proxy.core.model import Admitted
 from proxy.state import doctor
 from proxy.state.doctor import Counted, Finding, Severity
@@ -58,6 +59,26 @@ async def test_counters_changed_by_hand_are_found_and_repaired_as_told(store: St
             command, name, field, number = finding.values["repair"].split()
             await store.call(command, name.strip("'"), field, number)
     assert await examine(store.url) == {}
+
+
+async def test_a_wrong_count_of_calls_at_once_is_found_and_repaired_as_told(store: Store) -> None:
+    limited = [
+        Limited(scope, name, (Limit(Counts.CONCURRENT, 9), Limit(Counts.REQUESTS, 9, "minute")))
+        for scope, name in (("api", "openai"), ("caller", "batch"))
+    ]
+    gate = Gate(store, Keys())
+    for guards in (Guards(tuple(limited)), Guards((limited[0],))):
+        assert isinstance(await gate.admit(ask(5, monthly(), at_ms=wall_ms(), guards=guards)), Admitted)
+    assert await examine(store.url) == {}
+    await store.call("HINCRBY", Keys().limits("api:openai"), "concurrent", 3)
+    await store.call("DEL", Keys().limits("caller:batch"))
+    findings = [one for one in await doctor.run(store.url, Keys(), clock=wall_ms) if one.severity is Severity.FAIL]
+    told = {one.values["place"]: (one.key, one.values["counted"], one.values["expected"]) for one in findings}
+    assert told == {"api:openai": ("concurrent_differs", "5", "2"), "caller:batch": ("concurrent_differs", "0", "1")}
+    for finding in findings:
+        command, name, field, number = finding.values["repair"].split()
+        await store.call(command, name.strip("'"), field, number)
+    assert "concurrent_differs" not in await examine(store.url)
 
 
 async def test_a_dead_proxys_reservations_are_told_until_somebody_runs(store: Store) -> None:

@@ -107,6 +107,14 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Somebody changed keys by hand. To release what nobody holds, run in redis-cli: {repair}",
         "ko": "누군가 키를 직접 바꾸었습니다. 아무도 잡지 않은 예약을 풀려면 redis-cli에서 실행하세요: {repair}",
     },
+    "doctor.concurrent_differs": {
+        "en": "Limit on calls at once of {place}: the counter says {counted} are running, {expected} calls in flight are counted by it.",
+        "ko": "{place}의 동시 호출 한도: 집계는 {counted}건이 진행 중이라 하지만, 진행 중인 호출 가운데 여기에 세는 것은 {expected}건입니다.",
+    },
+    "doctor.concurrent_differs.remedy": {
+        "en": "Somebody changed keys by hand. Too high a count refuses calls for which there is room. To correct it, run in redis-cli: {repair}",
+        "ko": "누군가 키를 직접 바꾸었습니다. 집계가 너무 크면 자리가 있어도 호출을 거절합니다. 바로잡으려면 redis-cli에서 실행하세요: {repair}",
+    },
     "doctor.reservations_ok": {
         "en": "Every reservation is alive or was reclaimed.",
         "ko": "모든 예약이 살아 있거나 정리되었습니다.",
