@@ -141,17 +141,19 @@ async def test_what_a_killed_server_forgot_of_the_last_seconds_is_stated_again(
         for one in (known, forgotten, released, running):
             assert isinstance(one, Admitted)
         assert (await gate.settle(known, bill(3), 200)).done  # type: ignore[arg-type]
-        disk = tmp_path / "as it was"
-        shutil.copytree(own_server.folder / "appendonlydir", disk)
+        disk, files = tmp_path / "as it was", own_server.folder / "appendonlydir"
+        last = running.ask.id.encode()  # type: ignore[union-attr]
+        await eventually(lambda: any(last in file.read_bytes() for file in files.iterdir()), within_s=20)
+        shutil.copytree(files, disk)
         assert (await gate.settle(forgotten, bill(5), 200)).done  # type: ignore[arg-type]
         await gate.void(released.ask)  # type: ignore[union-attr]
         own_server.kill()
         await eventually(lambda: not gate.store.connected)
-        shutil.rmtree(own_server.folder / "appendonlydir")
-        shutil.copytree(disk, own_server.folder / "appendonlydir")
+        shutil.rmtree(files)
+        shutil.copytree(disk, files)
         own_server.start()
-        await eventually(lambda: gate.store.connected and not gate.pending)
-        assert await gate.drain(5) == 0
+        await eventually(lambda: gate.store.connected and not gate.pending, within_s=20)
+        assert await gate.drain(20) == 0
         assert await ledger_ids(gate) == {known.ask.id: 1, forgotten.ask.id: 1}  # type: ignore[union-attr]
         assert await sums(own_server.url) == (won(8), won(10))
 
