@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 from proxy.rules_grammar import Model, key, must
 from proxy.rules_schema_admin import AdminSpec
 from proxy.rules_schema_alerts import AlertChannel
+from proxy.rules_schema_emergency import EmergencySpec
 from proxy.rules_schema_fixed import FixedCostSpec
 from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache, Retry, Rung
@@ -390,6 +391,7 @@ class RulesFile(Model):
     admin: AdminSpec = key("Who may use the admin port.")
     services: list[ServiceSpec] = key("What stops when the money is short, and how.")
     alerts: list[AlertChannel] = key("Who is told what happens to the money, where and when.")
+    emergency: EmergencySpec = key("What counts as an incident, and what is proposed or done about it.")
     fixed_costs: list[FixedCostSpec] = key("What is paid without a call: rent that accrues by the hour.")
     optimize: list[OfferSpec] = key("Subscriptions that recommendations compare with what calls cost.")
 

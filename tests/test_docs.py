@@ -51,6 +51,7 @@ OURS = (
     "docs/https.md",
     "docs/python.md",
     "docs/alerts.md",
+    "docs/emergency.md",
     "docs/interfaces.md",
     "docs/forecast.md",
     "docs/limits.md",
@@ -284,7 +285,7 @@ USUAL = {
     "budgets": "budgets: [{name: monthly, limit: 15000, period: month}]\n",
     "apis": "apis: [{name: openai, upstream: 'https://api.openai.com', prices: [{per_request: 1}]}]\n",
 }
-ENVIRONMENT = {"OPENAI_API_KEY": "x", "SPENDGATE_KEY_BATCH": "y"}
+ENVIRONMENT = {"OPENAI_API_KEY": "x", "SPENDGATE_KEY_BATCH": "y", "SPENDGATE_KEY_WEB": "z"}
 ENVIRONMENT |= {"SPENDGATE_SLACK_URL": "slack://a/b/c", "SPENDGATE_HOOK_SECRET": "s"}
 ENVIRONMENT |= {f"SPENDGATE_TOKEN_{name}": f"token-of-{name}-for-tests" for name in ("GRAFANA", "ONCALL", "CFO")}
 

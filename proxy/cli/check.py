@@ -60,7 +60,7 @@ def _load(frame: Frame, path: str) -> tuple[Loaded, bytes]:
 
 
 def as_document(frame: Frame, loaded: Loaded, source: str) -> str:
-    """The report as JSON: {file, ok, hash, mistakes, warnings, intercepts}, one object a mistake."""
+    """The report as JSON: {file, ok, hash, mistakes, warnings, intercepts, automatic}, one object a mistake."""
     rules = loaded.rules
     document = {
         "file": source,
@@ -69,6 +69,7 @@ def as_document(frame: Frame, loaded: Loaded, source: str) -> str:
         "mistakes": [_as_json(mistake.in_language(frame.lang)) for mistake in loaded.mistakes],
         "warnings": [_as_json(mistake.in_language(frame.lang)) for mistake in loaded.warnings],
         "intercepts": _intercepts(rules) if rules else [],
+        "automatic": {one.value: list(actions) for one, actions in rules.emergency.automatic.items()} if rules else {},
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
 
@@ -126,7 +127,7 @@ def show(frame: Frame, loaded: Loaded, source: str, text: bytes) -> None:
             digest=rules.digest,
         )
         click.echo(click.style(sentence, fg="green"), color=coloured)
-        for line in interceptions(frame, rules):
+        for line in (*interceptions(frame, rules), *automatic(frame, rules)):
             click.echo(line)
 
 
@@ -144,6 +145,20 @@ def interceptions(frame: Frame, rules: RuleSet) -> list[str]:
         rule = match.match(api, Outbound("CONNECT", "connect", hosts[0], api.port, ""))
         if api.on_pinned is OnPinned.TUNNEL and rule is not None:
             lines.append(f"  {frame.say('check.intercept_pinned', rule=rule.id)}")
+    return lines
+
+
+def automatic(frame: Frame, rules: RuleSet) -> list[str]:
+    """What these rules let the leader do about incidents without asking, for whoever must agree to it."""
+    from proxy.core.text import say
+
+    emergency, minutes = rules.emergency, rules.emergency.lasts_ms // 60_000
+    lines = []
+    for grade, actions in emergency.automatic.items():
+        level, names = say(f"incident.level.{grade.value}", frame.lang), ", ".join(one.value for one in actions)
+        lines.append(frame.say("check.automatic", level=level, actions=names, minutes=minutes))
+    if lines and emergency.spare:
+        lines.append(f"  {frame.say('check.automatic_spared', spare=', '.join(sorted(emergency.spare)))}")
     return lines
 
 

@@ -45,7 +45,7 @@ class Gatherer:
         days = await self._history.days(min([today, *began]), today)
         kept = await forecasts.read(self._reader, self._keys, [("budget", one.name) for one in budgets])
         switches = await self.switches(now_ms)
-        states, _ = await services.read(self._reader, self._keys) if rules.services else ({}, {})
+        states, _ = await services.read(self._reader, self._keys, now_ms) if rules.services else ({}, {})
         stopped = sorted(one.name for one in rules.services if states.get(one.name, {}).get("runs") is False)
         found = {}
         for budget, level, window, since, fields in zip(budgets, levels, windows, began, kept, strict=True):

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Final
 
+from proxy.control import incident_words
+from proxy.control.facts import shown
 from proxy.core.alert_model import Kind, Severity
-from proxy.core.figures import moment, number, with_unit
 from proxy.core.text import CATALOGUE, say
-
-_AMOUNTS: Final = (
-    *("limit", "spent", "left", "next_after", "expected", "over", "low", "high", "burnt", "usual", "upper"),
-)
-_INSTANTS: Final = ("resets_at", "next_at", "empty_at", "hour", "until", "last", "raised_at", "resolved_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,10 @@ def compose(alerts: Sequence[Told], language: str) -> Message:
 
 
 def title_of(told: Told, language: str) -> str:
-    title = say(f"alert.{told.kind.value}.title", language, **_shown(told, language))
+    if told.kind is Kind.INCIDENT:
+        title = incident_words.alert_title(told.facts, language)
+    else:
+        title = say(f"alert.{told.kind.value}.title", language, **_shown(told, language))
     return say("alert.resolved.title", language, title=title) if told.resolved_at else title
 
 
@@ -64,37 +61,39 @@ def body_of(told: Told, language: str) -> str:
 
 
 def sentences(told: Told, language: str) -> list[str]:
-    shown = _shown(told, language)
+    values = _shown(told, language)
     if told.resolved_at:
-        lines = [say("alert.resolved.what", language, **shown)]
-        return [*lines, say("alert.left", language, **shown)] if told.facts.get("left") else lines
-    lines = [say(f"alert.{told.kind.value}.what", language, **shown)]
+        lines = [say("alert.resolved.what", language, **values)]
+        return [*lines, say("alert.left", language, **values)] if told.facts.get("resets_at") else lines
+    if told.kind is Kind.INCIDENT:
+        return [*incident_words.alert_lines(told.facts, language), say("alert.reference", language, id=told.id)]
+    lines = [say(f"alert.{told.kind.value}.what", language, **values)]
     if told.kind is Kind.FORECAST and told.facts.get("low"):
-        lines.append(say("alert.forecast.interval", language, **shown))
+        lines.append(say("alert.forecast.interval", language, **values))
     if told.kind is Kind.BURN and told.facts.get("empty_at"):
-        lines.append(say("alert.burn.empty", language, **shown))
+        lines.append(say("alert.burn.empty", language, **values))
     if told.facts.get("left"):
-        lines.append(say("alert.left", language, **shown))
-    lines.append(_next(told, language, shown))
-    lines.append(say(_to_do(told), language, **shown))
+        lines.append(say("alert.left", language, **values))
+    lines.append(_next(told, language, values))
+    lines.append(say(_to_do(told), language, **values))
     if told.kind is not Kind.TEST:
         lines.append(say("alert.reference", language, id=told.id))
     return [line for line in lines if line]
 
 
-def _next(told: Told, language: str, shown: Mapping[str, str]) -> str:
+def _next(told: Told, language: str, values: Mapping[str, str]) -> str:
     following = told.facts.get("next_effect")
     if following is None:
         own = f"alert.next.{told.kind.value}"
         if told.kind is Kind.BREAKER and not told.facts.get("until"):
             own += "_by_hand"
         if own in CATALOGUE:
-            return say(own, language, **shown)
+            return say(own, language, **values)
         return "" if told.kind in (Kind.TEST, Kind.SERVICE_FAILED) else say("alert.next.nothing", language)
     if following == "stop" and told.facts.get("effect") != "restrict":
         following = "stop_only"
-    text = say(f"alert.next.{following}", language, **shown)
-    return f"{text} {say('alert.next.at', language, **shown)}" if told.facts.get("next_at") else text
+    text = say(f"alert.next.{following}", language, **values)
+    return f"{text} {say('alert.next.at', language, **values)}" if told.facts.get("next_at") else text
 
 
 def _to_do(told: Told) -> str:
@@ -105,26 +104,4 @@ def _to_do(told: Told) -> str:
 
 def _shown(told: Told, language: str) -> dict[str, str]:
     """The facts as people read them."""
-    shown = dict(told.facts) | {"raised_at": told.raised_at, "resolved_at": told.resolved_at}
-    currency = shown.get("currency", "")
-    for name in _AMOUNTS:
-        if shown.get(name):
-            shown[name] = _amount(shown[name], currency, language)
-    for name in _INSTANTS:
-        if shown.get(name):
-            shown[name] = moment(shown[name])
-    for name in ("sort", "basis", "wanted"):
-        if f"alert.{name}.{shown.get(name)}" in CATALOGUE:
-            shown[name] = say(f"alert.{name}.{shown[name]}", language)
-    if made_by := shown.get("made_by"):
-        key = f"alert.made_by.{made_by}"
-        known = key in CATALOGUE and made_by != "other"
-        shown["made_by"] = say(key, language) if known else say("alert.made_by.other", language, name=made_by)
-    return shown
-
-
-def _amount(text: str, currency: str, language: str) -> str:
-    try:
-        return with_unit(number(Decimal(text)), currency, language)
-    except InvalidOperation:
-        return text
+    return shown(dict(told.facts) | {"raised_at": told.raised_at, "resolved_at": told.resolved_at}, language)

@@ -67,7 +67,7 @@ async def look(
     client: Client, keys: Keys, rules: RuleSet, now_ms: int
 ) -> tuple[dict[str, State], dict[str, str], dict[str, tuple[bool, str]]]:
     """(states, what people said, what is wanted and why), of this moment. Raises StoreUnavailable."""
-    raw, hand = await kept.read(client, keys)
+    raw, hand = await kept.read(client, keys, now_ms)
     levels = await Ledger(client, keys).levels(rules.budgets, now_ms)
     switched = await switches.active(client, keys, now_ms)
     states = {name: state_of(one) for name, one in raw.items()}

@@ -1,8 +1,9 @@
 """Watch the money: refresh every budget's status, and tell what there is to tell.
 
 The leader looks at the stream of thresholds every second and at everything else every few seconds. All decisions are
-in status.py, thresholds.py, anomalies.py and alerts.py; this file asks, hands over and writes down. Mutable state: the
-last statuses, the samples of the last hours, the proxies seen alive, and when each kind of look was last taken.
+in status.py, thresholds.py, anomalies.py and alerts.py; this file asks, hands over and writes down. What was measured
+goes on to the emergency desk (incidents.py), so that nothing is measured twice. Mutable state: the last statuses, the
+samples of the last hours, the proxies seen alive, the alerts that were told, and when each kind of look was last taken.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import structlog
 
 from proxy.control import alerts as telling
-from proxy.control import anomalies
+from proxy.control import anomalies, pace
+from proxy.control.emergency import Fire, Measures, Unusual
 from proxy.control.gather import Gatherer
+from proxy.control.incidents import Keeper
 from proxy.control.jobs import Context
 from proxy.control.status import BudgetStatus, document, when
-from proxy.control.thresholds import Sample, burning
-from proxy.core.alert_model import Alert
-from proxy.core.history import Day, calls_by_api, spent_by
+from proxy.control.storecheck import StoreCheck
+from proxy.control.thresholds import burning
+from proxy.core.alert_model import Alert, Severity
+from proxy.core.history import Day, calls_by_api
 from proxy.core.model import Budget, Period, PeriodUnit, RuleSet, Window
 from proxy.core.windows import iso, local_day, window_at
 from proxy.state import proxies, services
@@ -60,6 +64,7 @@ class Watcher:
         self,
         context: Context,
         new_id: Callable[[], str] = lambda: secrets.token_hex(5),
+        keeper: Keeper | None = None,
     ) -> None:
         self._context = context
         self._new_id = new_id
@@ -70,7 +75,11 @@ class Watcher:
         self._past: list[anomalies.Hour] = []
         self._past_hour = ""
         self._hour_began: dict[str, int] = {}
+        self._usual: dict[str, bool] = {}  # who spent something in this hour: within the band?
         self._proxies: dict[str, _Seen] = {}
+        self._told: dict[str, tuple[str, Severity]] = {}  # key of an alert -> its id and severity
+        self._keeper = keeper or Keeper(context)
+        self._store_check = StoreCheck(context.client)
         self._refreshed_ms = self._sampled_ms = 0
         self.statuses: dict[str, BudgetStatus] = {}
 
@@ -109,8 +118,11 @@ class Watcher:
         rules = self._context.rules
         day = await self._refresh(rules.budgets, now_ms)
         today = local_day(now_ms, rules.timezone)
+        budgets = {name: (status.period, status.spent_atoms) for name, status in self.statuses.items()}
+        now = pace.sample(now_ms, day, budgets)
         holding: list[Alert] = []
         staying: set[str] = set()
+        fires: list[Fire] = []
         for budget in rules.budgets:
             status = self.statuses[budget.name]
             overrun = telling.forecast_overrun(budget, status)
@@ -118,19 +130,44 @@ class Watcher:
                 holding.append(overrun)
             elif telling.overrun_stays(status):
                 staying.add(telling.forecast_key(status))
-            burn = burning(self._of(budget), status.spent_atoms, status.limit_atoms, _window(status), now_ms)
+            samples = pace.budget_samples(self._samples, budget.name)
+            burn = burning(samples, status.spent_atoms, status.limit_atoms, _window(status), now_ms)
             if burn is not None:
-                holding.append(telling.burning_fast(budget, status, burn, now_ms))
-        spent_today = spent_by(day)
+                alert = telling.burning_fast(budget, status, burn, now_ms)
+                holding.append(alert)
+                fires.append(Fire(status, burn, budget.timezone, alert.key))
         holding += telling.counting_trouble(today, calls_by_api(day), day.notes)
-        holding += await self._unusual(rules, today, spent_today, now_ms)
+        unusual = await self._unusual(rules, today, now.spent, now_ms)
+        holding += [alert for alert, _ in unusual]
         holding += await self._circuits(rules, staying)
-        holding += await self._services(rules)
+        holding += await self._services(rules, now_ms)
         holding += await self._silent(now_ms, staying)
-        await self._tell(holding, staying, now_ms)
+        await self._tell(holding, lambda key: key.startswith("incident:") or key in staying, now_ms)
+        store = replace(
+            await self._store_check.look(now_ms),
+            refused=pace.refusals(self._samples, now),
+            waiting=sum(seen.info.pending_settlements for seen in self._proxies.values()),
+        )
+        tells = await self._keeper.step(
+            Measures(
+                fires,
+                [one for _, one in unusual],
+                pace.paces(
+                    rules, self.statuses, self._samples, now, lambda who: self._usual.get(f"caller|{who}", False)
+                ),
+                pace.failures(self._samples, now),
+                store,
+            ),
+            self._told,
+            now_ms,
+        )
+        await self._tell(
+            tells.alerts, lambda key: not key.startswith("incident:") or key.startswith(tells.staying), now_ms
+        )
         if now_ms - self._sampled_ms >= PACE_EVERY_MS or now_ms < self._sampled_ms:
             self._sampled_ms = now_ms
-            await self._sample(today, spent_today, now_ms)
+            await self._watching.sample(now)
+            self._samples = [one for one in self._samples if one.at_ms > now_ms - 7 * 3_600_000] + [now]
 
     async def _refresh(self, budgets: Sequence[Budget], now_ms: int) -> Day:
         """Compute and publish the statuses of these budgets; today's roll-up, which was read for it."""
@@ -144,18 +181,11 @@ class Watcher:
             await self._watching.snapshot(budget.name, told, hour)
         return today
 
-    def _of(self, budget: Budget) -> list[Sample]:
-        return [Sample(one.at_ms, *one.budgets[budget.name]) for one in self._samples if budget.name in one.budgets]
-
-    async def _sample(self, today: str, spent: Mapping[str, int], now_ms: int) -> None:
-        budgets = {name: (status.period, status.spent_atoms) for name, status in self.statuses.items()}
-        sample = PaceSample(now_ms, today, budgets, dict(spent))
-        await self._watching.sample(sample)
-        self._samples = [one for one in self._samples if one.at_ms > now_ms - 7 * 3_600_000] + [sample]
-
     # --- anomalies
 
-    async def _unusual(self, rules: RuleSet, today: str, spent: Mapping[str, int], now_ms: int) -> list[Alert]:
+    async def _unusual(
+        self, rules: RuleSet, today: str, spent: Mapping[str, int], now_ms: int
+    ) -> list[tuple[Alert, Unusual]]:
         """Who spends far more in this hour than usual; writes the hour down."""
         window = window_at(_HOUR, rules.timezone, now_ms)
         hour, weekday = int(window.label[11:13]), date.fromisoformat(today).weekday()
@@ -166,13 +196,19 @@ class Watcher:
         so_far = {who: atoms - self._hour_began.get(who, 0) for who, atoms in spent.items()}
         await self._watching.write_hour(today, hour, so_far)
         found = []
+        self._usual = {}
         for who, atoms in so_far.items():
             if atoms <= 0:
                 continue
             usual = anomalies.band(self._past, who, weekday, hour)
-            if usual is not None and anomalies.unusual(usual, atoms, _floor(rules, who, self.statuses)):
+            if usual is None:
+                continue
+            odd = anomalies.unusual(usual, atoms, _floor(rules, who, self.statuses))
+            self._usual[who] = not odd
+            if odd:
                 began = iso(window.start_ms, rules.timezone)
-                found.append(telling.out_of_band(who, atoms, usual, rules.currency, began))
+                alert = telling.out_of_band(who, atoms, usual, rules.currency, began)
+                found.append((alert, Unusual(who, atoms, usual, rules.currency, began, alert.key)))
         return found
 
     def _spent_before(self, hour: Window, today: str, spent: Mapping[str, int]) -> dict[str, int]:
@@ -216,11 +252,11 @@ class Watcher:
 
     # --- services
 
-    async def _services(self, rules: RuleSet) -> list[Alert]:
+    async def _services(self, rules: RuleSet, now_ms: int) -> list[Alert]:
         """Those that could not be stopped or started, from the second failure on: the first may be a hiccup."""
         if not rules.services:
             return []
-        states, _ = await services.read(self._context.client, self._context.keys)
+        states, _ = await services.read(self._context.client, self._context.keys, now_ms)
         return [
             telling.service_failed(one.name, "running" if state.get("runs") is False else "stopped", state["error"])
             for one in rules.services
@@ -258,13 +294,18 @@ class Watcher:
 
     # --- telling
 
-    async def _tell(self, holding: list[Alert], staying: set[str], now_ms: int) -> None:
+    async def _tell(self, holding: Sequence[Alert], stays: Callable[[str], bool], now_ms: int) -> None:
         open_, _ = await self._outbox.standing()
-        changes = telling.changes(open_, holding, lambda key: key in staying)
+        unknown = {key: one for key, one in open_.items() if key not in self._told}
+        if unknown:  # told by a leader before this one
+            records = await self._outbox.find(list(unknown.values()))
+            self._told |= {record.key: (record.id, record.severity) for record in records.values()}
+        changes = telling.changes(open_, holding, stays)
         for alert in changes.raised:
             await self._raise(alert, now_ms)
         for key in changes.resolved:
             await self._resolve(key, open_[key], now_ms)
+            self._told.pop(key, None)
 
     async def _raise(self, alert: Alert, now_ms: int, position: tuple[str, str] | None = None) -> None:
         rules, alert_id = self._context.rules, self._new_id()
@@ -284,6 +325,7 @@ class Watcher:
             position=position,
         )
         if raised:
+            self._told[alert.key] = (alert_id, alert.severity)
             log.info("alert.raised", alert=alert_id, about=alert.key, severity=alert.severity.value)
 
     async def _resolve(self, key: str, alert_id: str, now_ms: int) -> None:

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     USAGE_MISSING = "usage_missing"  # answers without usage: their estimates are charged
     PROXY_SILENT = "proxy_silent"  # a proxy vanished without having stopped
     SERVICE_FAILED = "service_failed"  # a service could not be stopped or started
+    INCIDENT = "incident"  # something went wrong that no other alert tells, or became worse, or was acted upon
     TEST = "test"  # `spendgate alerts test`
 
 

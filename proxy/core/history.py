@@ -18,13 +18,16 @@ Who = tuple[str, str, str]  # API, rule id, caller
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One local day. cost: atoms of the rule set's currency; denied: by (API, reason); notes: by (API, word)."""
+    """One local day. cost: atoms of the rule set's currency; denied: by (API, reason); notes: by (API, word);
+    failed: calls that the API failed, by API.
+    """
 
     day: date
     calls: Mapping[Who, int] = field(default_factory=dict)
     cost: Mapping[Who, int] = field(default_factory=dict)
     denied: Mapping[tuple[str, str], int] = field(default_factory=dict)
     notes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, day: date, fields: Mapping[str, str]) -> Day:
@@ -33,6 +36,7 @@ class Day:
         cost: dict[Who, int] = {}
         denied: dict[tuple[str, str], int] = {}
         notes: dict[tuple[str, str], int] = {}
+        failed: dict[str, int] = {}
         for name, text in fields.items():
             kind, _, rest = name.partition("|")
             words = rest.split("|")
@@ -41,7 +45,9 @@ class Day:
                 (calls if kind == "calls" else cost)[who] = int(text)
             elif kind in {"denied", "note"} and len(words) == 2:
                 (denied if kind == "denied" else notes)[words[0], words[1]] = int(text)
-        return cls(day, calls, cost, denied, notes)
+            elif kind == "failed":
+                failed[rest] = int(text)
+        return cls(day, calls, cost, denied, notes, failed)
 
 
 def covers(budget: Budget, who: Who) -> bool:
@@ -88,3 +94,8 @@ def calls_by_api(day: Day) -> dict[str, int]:
     for (api, _, _), count in day.calls.items():
         out[api] = out.get(api, 0) + count
     return out
+
+
+def refused_for(day: Day, reason: str) -> int:
+    """How many calls of a day were refused for a reason, of all APIs."""
+    return sum(count for (_, why), count in day.denied.items() if why == reason)

@@ -24,6 +24,7 @@ import msgspec
 
 from proxy.core.admin_model import ADMIN_OF_NOBODY, Admin
 from proxy.core.alert_model import LOG_CHANNEL, Channel
+from proxy.core.emergency_model import EMERGENCY_BY_DEFAULT, Emergency
 from proxy.core.fixed_model import FixedCost
 from proxy.core.guards import NO_GUARDS, Breaker, Guards, Limited, Pressed
 from proxy.core.handling_model import USUALLY_CHARGED, Handling
@@ -413,6 +414,7 @@ class RuleSet:
     offers: tuple[Offer, ...] = ()
     limit_currencies: tuple[str, ...] = ()  # of cost limits
     channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
+    emergency: Emergency = EMERGENCY_BY_DEFAULT  # what is done about incidents
 
 
 # --- money of one call --------------------------------------------------------------------------------------------

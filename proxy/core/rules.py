@@ -41,6 +41,7 @@ from proxy.core.rules_checks import (
     rule_id,
     unreachable_problems,
 )
+from proxy.core.rules_emergency import compile_emergency
 from proxy.core.rules_fixed import compile_fixed
 from proxy.core.rules_handling import with_forgetting
 from proxy.core.rules_https import ReadFile, interception_problems, no_files, trust
@@ -162,6 +163,7 @@ class _Compiler:
             admin=compile_admin(document["admin"], self.variable, self.problems),
             limit_currencies=tuple(self.prices.guards.currencies),
             channels=channels,
+            emergency=compile_emergency(document, self.problems),
             offers=compile_offers(document, self.currency, tuple(rate.currency for rate in fx), self.problems),
         )
 

@@ -37,11 +37,14 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field of a hash that an entry changes. guard None = none; "" = it must be absent."""
+    """One field of a hash that an entry changes. guard None = none; "" = it must be absent.
+
+    "append" puts the field and its value at the end of a stream instead, which keeps about the last 10000.
+    """
 
     key: str
     field: str
-    kind: str  # "set" | "del" | "add"
+    kind: str  # "set" | "del" | "add" | "append"
     value: str
     keep_ms: int
     guard: str | None = None

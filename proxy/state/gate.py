@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from proxy.core.guards import Pressed
 from proxy.core.model import Admitted, Ask, Bill, Denied, Level, Reason, Settled
-from proxy.core.outcome import UNKNOWN, Outcome
+from proxy.core.outcome import UNKNOWN, Outcome, Verdict
 from proxy.core.windows import local_day, window_at
 from proxy.state import plan as plans
 from proxy.state import resp
@@ -148,7 +148,7 @@ class Gate:
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._live: dict[str, _Live] = {}
         self._statements = Statements(store, self.now_ms)
-        self._denials: Counter[tuple[str, str, str]] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()  # by day and field of its roll-up
         self._tasks: set[asyncio.Task[Any]] = set()
         self.learned_costs = LearnedCosts(store, keys, self._spawn)
         self.waiting = Waiting(self._ask, self.void)
@@ -254,6 +254,8 @@ class Gate:
         (Settled.pending).
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
+        if outcome.verdict is Verdict.FAILURE:
+            self._counts[(local_day(self.now_ms(), ask.timezone), f"failed|{ask.api}")] += 1
         chance = round(self._chance() * 1000) if ask.guards.breakers else 0
         now_ms = self.now_ms()
         parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
@@ -288,7 +290,7 @@ class Gate:
         timezone: of the day, as the rules say; None = that of the last call.
         """
         day = local_day(self.now_ms(), timezone or self.timezone)
-        self._denials[(day, api, reason.value)] += 1
+        self._counts[(day, f"denied|{api}|{reason.value}")] += 1
 
     # --- upkeep --------------------------------------------------------------------------------------------------
 
@@ -372,14 +374,14 @@ class Gate:
                 if (live := self._live.get(call_id)) is not None:
                     live.renewed_ms = now_ms
         self._statements.repeat()
-        await self._write_denials()
+        await self._write_counts()
 
     async def drain(self, timeout_s: float) -> int:
         """Wait until every statement is written, at most `timeout_s`; returns how many are left."""
         with contextlib.suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout(timeout_s):
                 if self.store.connected:
-                    await self._write_denials()
+                    await self._write_counts()
                 await self._statements.all_written()
         for task in tuple(self._tasks):
             task.cancel()
@@ -467,21 +469,21 @@ class Gate:
         with contextlib.suppress(StoreUnavailable, ScriptError):
             await self.renew(tuple(self._live))
 
-    async def _write_denials(self) -> None:
+    async def _write_counts(self) -> None:
         """Raises StoreUnavailable; the counts are then kept."""
-        if not self._denials:
+        if not self._counts:
             return
-        counted, self._denials = self._denials, Counter()
-        days = {self.keys.day(day) for day, _, _ in counted}
+        counted, self._counts = self._counts, Counter()
+        days = {self.keys.day(day) for day, _ in counted}
         try:
             calls = [
-                self.store.call("HINCRBY", self.keys.day(day), f"denied|{api}|{reason}", number)
-                for (day, api, reason), number in counted.items()
+                self.store.call("HINCRBY", self.keys.day(day), field, number)
+                for (day, field), number in counted.items()
             ]
             calls += [self.store.call("EXPIRE", key, ROLLUP_KEPT_S + DAY_S) for key in days]
             await asyncio.gather(*calls)
         except StoreUnavailable:
-            self._denials.update(counted)
+            self._counts.update(counted)
             raise
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

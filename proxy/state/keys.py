@@ -29,6 +29,7 @@ CHARGES_KEPT_S = 400 * DAY_S  # after the last one
 SERVICES_KEPT_S = 400 * DAY_S  # after the last change
 AUDIT_KEPT_S = 1100 * DAY_S  # after the last entry: three years to look back
 ALERTS_KEPT_S = 400 * DAY_S  # after the alert
+INCIDENTS_KEPT_S = 400 * DAY_S  # after the incident's last change
 OUTBOX_KEPT_S = 40 * DAY_S  # after the last delivery that was put there
 STATUS_KEPT_S = 400 * DAY_S  # after the last refresh
 PACE_KEPT_S = 2 * DAY_S  # after the last sample
@@ -72,6 +73,9 @@ PATTERNS: dict[str, str] = {
     "alerts:open": "hash",
     "alerts:told": "zset",
     "alert:<id>": "hash",
+    "incidents": "stream",
+    "incidents:open": "hash",
+    "incident:<id>": "hash",
     "outbox": "stream",
     "outbox:later": "zset",
     "outbox:dead": "stream",
@@ -103,6 +107,8 @@ class Keys:
         "audit",
         "audit_head",
         "charges",
+        "incidents",
+        "incidents_open",
         "leader",
         "leases",
         "outbox",
@@ -131,6 +137,8 @@ class Keys:
         self.alerts = f"{self.prefix}alerts"
         self.alerts_open = f"{self.prefix}alerts:open"
         self.alerts_told = f"{self.prefix}alerts:told"
+        self.incidents = f"{self.prefix}incidents"
+        self.incidents_open = f"{self.prefix}incidents:open"
         self.outbox = f"{self.prefix}outbox"
         self.outbox_later = f"{self.prefix}outbox:later"
         self.outbox_dead = f"{self.prefix}outbox:dead"
@@ -207,6 +215,9 @@ class Keys:
 
     def alert(self, alert_id: str) -> str:
         return f"{self.prefix}alert:{alert_id}"
+
+    def incident(self, incident_id: str) -> str:
+        return f"{self.prefix}incident:{incident_id}"
 
     def status(self, budget: str) -> str:
         return f"{self.prefix}status:{budget}"

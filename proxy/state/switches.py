@@ -73,14 +73,20 @@ async def active(client: Client, keys: Keys, now_ms: int) -> list[Switched]:
 # --- switching ----------------------------------------------------------------------------------------------------
 
 
-async def stop(desk: Desk, reason: str, until_ms: int | None = None) -> Entry:
-    """Refuse everything that costs money, in every proxy, from the next request on."""
-    return await _set(desk, "stop", "stop", "all", reason, until_ms)
+async def stop(desk: Desk, reason: str, until_ms: int | None = None, also: Sequence[Change] = ()) -> Entry:
+    """Refuse everything that costs money, in every proxy, from the next request on. also: changes in the same step."""
+    return await _set(desk, "stop", "stop", "all", reason, until_ms, also)
 
 
-async def block(desk: Desk, target: str, reason: str, until_ms: int | None = None) -> Entry:
-    """Refuse the calls of one API, rule or caller: "api:openai", "rule:openai/chat", "caller:batch"."""
-    return await _set(desk, _target(desk.rules, target, ("api", "rule", "caller")), "block", target, reason, until_ms)
+async def block(
+    desk: Desk, target: str, reason: str, until_ms: int | None = None, also: Sequence[Change] = ()
+) -> Entry:
+    """Refuse the calls of one API, rule or caller: "api:openai", "rule:openai/chat", "caller:batch".
+
+    also: changes in the same step.
+    """
+    field = _target(desk.rules, target, ("api", "rule", "caller"))
+    return await _set(desk, field, "block", target, reason, until_ms, also)
 
 
 async def lift(desk: Desk, target: str, reason: str, until_ms: int | None) -> Entry:
@@ -110,7 +116,9 @@ async def release(desk: Desk, field: str, reason: str, only_of: str | None = Non
     return await _record(desk, entry, [change])
 
 
-async def _set(desk: Desk, field: str, action: str, target: str, reason: str, until_ms: int | None) -> Entry:
+async def _set(
+    desk: Desk, field: str, action: str, target: str, reason: str, until_ms: int | None, also: Sequence[Change] = ()
+) -> Entry:
     ends = FOREVER if until_ms is None else until_ms
     if ends <= desk.now_ms:
         raise Refused("past", until=desk.iso(ends))
@@ -121,7 +129,7 @@ async def _set(desk: Desk, field: str, action: str, target: str, reason: str, un
     until = "" if until_ms is None else desk.iso(ends)
     entry = desk.draft(action, target, reason, until=until, before=still, after=value, undo=json.dumps(undo))
     change = Change(desk.keys.switches, field, "set", value, _KEEP_MS, guard=before)
-    return await _record(desk, entry, [change])
+    return await _record(desk, entry, [change, *also])
 
 
 def _holds(value: str, now_ms: int) -> bool:

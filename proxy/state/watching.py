@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.state.keys import HOURS_KEPT_S, PACE_KEPT_S, STATUS_KEPT_S, Keys
@@ -21,12 +21,18 @@ SNAPSHOTS: Final = 24 * 400
 
 @dataclass(frozen=True, slots=True)
 class PaceSample:
-    """All counters at one instant. budgets: name -> (period, atoms spent in it). spent: this local day's, by whom."""
+    """All counters at one instant. budgets: name -> (period, atoms spent in it). spent: this local day's, by whom.
+
+    calls, failed: the day's by API. refused: the day's calls that were refused because Redis was away.
+    """
 
     at_ms: int
     day: str
     budgets: Mapping[str, tuple[str, int]]
     spent: Mapping[str, int]
+    calls: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
 
 
 class Watching:
@@ -79,7 +85,8 @@ class Watching:
         return [{"hour": fields["hour"], **json.loads(fields["document"])} for _, fields in found]
 
     async def sample(self, sample: PaceSample) -> None:
-        values = json.dumps({"budgets": sample.budgets, "spent": sample.spent}, ensure_ascii=False)
+        told = {"budgets": sample.budgets, "spent": sample.spent, "calls": sample.calls, "failed": sample.failed}
+        values = json.dumps({**told, "refused": sample.refused}, ensure_ascii=False)
         pace = self._keys.pace
         await self._client.ask_all(
             [
@@ -108,7 +115,8 @@ class Watching:
         for _, fields in reversed(found):
             values = json.loads(fields["values"])
             budgets = {name: (period, int(atoms)) for name, (period, atoms) in values["budgets"].items()}
-            out.append(PaceSample(int(fields["at"]), fields["day"], budgets, values["spent"]))
+            more = (values.get("calls", {}), values.get("failed", {}), values.get("refused", 0))
+            out.append(PaceSample(int(fields["at"]), fields["day"], budgets, values["spent"], *more))
         return out
 
     async def write_hour(self, day: str, hour: int, spent: Mapping[str, int]) -> None:

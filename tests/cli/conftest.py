@@ -23,6 +23,7 @@ version: 1
 currency: KRW
 timezone: Asia/Seoul
 fx: {{USD: 1390}}
+emergency: {{detect: [store]}}  # one call takes a quarter of the budget `tiny`, which is a fire elsewhere
 budgets:
   - {{name: monthly, limit: 15000, period: month}}
   - {{name: tiny, limit: 2, period: month, applies_to: {{api: kakao-map}}}}

@@ -179,6 +179,22 @@ FACTS: dict[Kind, dict[str, str]] = {
         "last": "2026-11-23T09:00:30.000+09:00",
     },
     Kind.SERVICE_FAILED: {"service": "gpu", "wanted": "stopped", "error": "exit status 1"},
+    Kind.INCIDENT: {
+        "incident": "0abc",
+        "about": "runaway",
+        "level": "high",
+        "caller": "batch",
+        "budget": "monthly",
+        "currency": "KRW",
+        "took": "900",
+        "left": "5000",
+        "minutes": "10",
+        "share": "97",
+        "times": "12",
+        "empty_in": "55",
+        "proposed": "stop_all all",
+        "done": "block_caller caller:batch 3 2026-11-26T13:00:00.000+09:00",
+    },
     Kind.TEST: {"channel": "team"},
 }
 

@@ -68,7 +68,7 @@ class House:
     async def tend(self, rounds: int = 4) -> set[str]:
         for _ in range(rounds):
             await services.tend(self.context)
-        states, _ = await kept.read(self.context.client, self.context.keys)
+        states, _ = await kept.read(self.context.client, self.context.keys, self.context.now_ms())
         return {name for name, state in states.items() if state["runs"] is False}
 
     def off(self) -> set[str]:
@@ -162,7 +162,7 @@ async def test_one_that_fails_is_retried_and_told_and_holds_up_no_other(house: H
     (house.folder / "reports").unlink()  # its start will fail: there is nothing to remove
     house.clock.now_ms = at("2026-12-01T00:00:00+09:00")
     assert await house.tend() == {"reports"}
-    states, _ = await kept.read(house.desk.client, house.desk.keys)
+    states, _ = await kept.read(house.desk.client, house.desk.keys, house.desk.now_ms)
     assert states["reports"]["tries"] == 1
     assert "cannot remove" in states["reports"]["error"]
     house.clock.pass_s(0.5)
@@ -186,7 +186,7 @@ async def test_one_that_hangs_holds_up_neither_the_others_nor_what_depends_on_th
         while off != {"worker", "reports", "chat", "rehearsed"}:
             await tender.step()
             await asyncio.sleep(0.01)  # what is under way gets its turn
-            states, _ = await kept.read(context.client, context.keys)
+            states, _ = await kept.read(context.client, context.keys, context.now_ms())
             off = {name for name, state in states.items() if state["runs"] is False}
     assert states["strange"]["tries"] >= 1
     assert "stuck" not in states, "still being stopped"
@@ -198,7 +198,7 @@ async def test_a_leader_of_the_past_moves_nothing_into_the_state(house: House) -
     old = replace(house.context, fence=house.context.fence - 1)
     with pytest.raises((Stale, ExceptionGroup)):
         await services.tend(old)
-    states, _ = await kept.read(house.desk.client, house.desk.keys)
+    states, _ = await kept.read(house.desk.client, house.desk.keys, house.desk.now_ms)
     assert states == {}
 
 

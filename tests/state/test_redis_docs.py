@@ -13,12 +13,14 @@ import pytest
 
 from proxy.core.alert_model import Alert, Kind, Severity
 from proxy.core.cache import Kept, Lifetime
+from proxy.core.emergency_model import Action, Grade, Incident, Remark, Sort, Taken
 from proxy.core.guards import Breaker, Counts, Guards, Limit, Limited
 from proxy.core.handling_model import RetryPolicy
 from proxy.core.model import Admitted, Reason
 from proxy.core.outcome import Outcome, Verdict
 from proxy.core.windows import local_day, local_month
-from proxy.state import advice, audit, forecasts
+from proxy.rules_file import load_text
+from proxy.state import advice, audit, forecasts, incidents
 from proxy.state.cache import About, Answer, Answers
 from proxy.state.client import Client
 from proxy.state.gate import Gate, wall_ms
@@ -29,6 +31,7 @@ from proxy.state.outbox import Outbox
 from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.repeats import Repeats
 from proxy.state.store import Store
+from proxy.state.switches import Desk
 from proxy.state.watching import PaceSample, Watching
 from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
 from tests.state.conftest import Server
@@ -92,6 +95,9 @@ EXPECTED = {
     "XREVRANGE 'KEY:alerts": ["a1b2c3d4e5"],
     "HGETALL 'KEY:alerts:open": ["open|breaker:openai", "a1b2c3d4e5", "at|thresholds", "7-0"],
     "HGETALL 'KEY:alert:a1b2": ["breaker", "warning", '"api": "openai"', "delivery|gone|raised", '"state": "dead"'],
+    "XREVRANGE 'KEY:incidents": ["0a1b2c3d"],
+    "HGETALL 'KEY:incidents:open": ["open|runaway:batch", "0a1b2c3d"],
+    "HGETALL 'KEY:incident:0a1b": ["runaway:batch", "caller:batch", "high", '"action": "block_caller"', "first seen"],
     "XLEN 'KEY:outbox": ["1"],
     "ZRANGE 'KEY:outbox:later": ["asleep"],
     "XREVRANGE 'KEY:outbox:dead": ["gone", "HTTP 500"],
@@ -148,6 +154,14 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         told |= {"reaches_limit": None, "past_error_percent": 4.2}
         await forecasts.keep(client, keys, [told], wall_ms(), SEOUL, "2026-11-26")
         await advice.keep(client, keys, {"recommendations": [], "expected": []}, "0", 1_795_662_000_000, SEOUL)
+        opened = Incident(
+            *("0a1b2c3d", "runaway:batch", Sort.RUNAWAY, "caller:batch", Grade.HIGH, Grade.HIGH, {}, "now"),
+            actions=(Taken(Action.BLOCK_CALLER, "caller:batch", 7, wall_ms(), "now", "anna", False),),
+            remarks=(Remark("now", "anna", "acknowledge", "first seen"),),
+        )
+        rules = load_text("version: 1\n", "rules.yaml", {}).rules
+        assert rules is not None
+        assert await incidents.begin(Desk(client, keys, rules, who, wall_ms()), opened, "too much")
         await forecasts.set_aside(client, keys, "batch:openai", forecasts.FOR_GOOD, "anna")
         await _told(client, keys)
     answers = Answers(store, keys)

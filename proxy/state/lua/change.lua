@@ -1,11 +1,11 @@
 -- change: do something and write it into the audit trail, both or neither.
 --
--- KEYS: 1 audit (stream)  2 audit:head (hash)  3 leader (hash)  4.. keys that are changed (hashes)
+-- KEYS: 1 audit (stream)  2 audit:head (hash)  3 leader (hash)  4.. keys that are changed (hashes; streams for "append")
 -- ARGV: 1 fencing token ("" = a person's doing)  2 hash of the last entry as the caller knows it ("" = none yet)
 --       3 MessagePack: {number of the new entry, its hash, keep the trail for (ms),
 --           its fields: {field, value, field, value, ...},
 --           changes: each {which key (4 = the first), field, guard (false = none, else the value it must have now, "" =
---               absent), kind ("set" | "del" | "add"), value, keep the key for (ms), digits of an atom, currency}}
+--               absent), kind ("set" | "del" | "add" | "append"), value, keep the key for (ms), digits of an atom, currency}}
 -- Returns {1}                                done
 --         {0}                                somebody wrote another entry meanwhile: read the head again
 --         {2, which change, value now}       a guard does not hold: nothing was done
@@ -28,6 +28,8 @@ for _, change in ipairs(changes) do
     call('HSET', key, field, value)
   elseif kind == 'del' then
     call('HDEL', key, field)
+  elseif kind == 'append' then
+    call('XADD', key, 'MAXLEN', '~', '10000', '*', field, value)
   else
     local total = call('HINCRBY', key, field, value)
     if total == 0 then
