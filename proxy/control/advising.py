@@ -10,6 +10,7 @@ import asyncio
 from typing import Final
 
 from proxy.control.jobs import Context, Job
+from proxy.control.measuring import measure
 from proxy.control.optimize import advise
 from proxy.control.optimize.facts import Facts
 from proxy.control.optimize.told import Advice, packed, unpacked
@@ -28,6 +29,7 @@ async def look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> Advic
     """All recommendations of this moment, and what next month will probably cost. Raises StoreUnavailable."""
     facts = Facts(rules, 1, now_ms)
     facts.days = await advice.feed(Ledger(reader, keys), now_ms, facts.add)
+    facts.used, facts.grown = await measure(rules.fixed_costs, now_ms)
     days = await history.days(reader, keys, rules.timezone, now_ms)
 
     def work() -> Advice:

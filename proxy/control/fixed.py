@@ -32,7 +32,7 @@ async def accrue(context: Context) -> None:
         for one in slices(cost, rules.timezone, from_ms, now_ms):
             amount = money.from_atoms(one.atoms, cost.currency)
             charge = Charge(
-                *(f"{one.start_ms:012x}{name}", one.start_ms, "fixed", cost.api or cost.name, cost.name),
+                *(f"{one.start_ms:012x}{name}", one.start_ms, "fixed", cost.stands_under, cost.name),
                 *(amount, cost.currency, cost.api),
             )
             await enter(context.client, gate, rules, charge)

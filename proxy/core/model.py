@@ -514,6 +514,7 @@ class Bill(msgspec.Struct, frozen=True, gc=False):
     quota_units: int | None = None  # actual draw in thousandths, None = as estimated
     note: str | None = None  # "usage_missing", "unpriced_model", ... ; counted and logged
     extra: Extra | None = None
+    question: str = ""  # digest of what was asked (core/question.py): equal ones were the same question
 
 
 # --- the one question, and its answer ------------------------------------------------------------------------------

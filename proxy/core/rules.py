@@ -157,7 +157,12 @@ class _Compiler:
             source=self.source,
             digest=digest,
             fixed_costs=compile_fixed(
-                document, self.currency, Period(PeriodUnit.MONTH), self.prices.convertible, self.problems
+                document,
+                self.currency,
+                Period(PeriodUnit.MONTH),
+                self.prices.convertible,
+                self.variable,
+                self.problems,
             ),
             services=compile_services(document, self.variable, tuple(b.name for b in self.budgets), self.problems),
             admin=compile_admin(document["admin"], self.variable, self.problems),

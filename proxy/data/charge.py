@@ -12,7 +12,7 @@ from decimal import Decimal
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import growth, money, price, quota, ratelimit, retry, shortfall
+from proxy.core import growth, money, price, question, quota, ratelimit, retry, shortfall
 from proxy.core.model import (
     Admitted,
     Bill,
@@ -184,6 +184,8 @@ class Charge:
             bill = self._with_earlier(bill, usage.status)
         if call.observed:
             bill = replace(bill, state=State.UNPRICED, note="no_rule")
+        if usage.status is not None and usage.status < 400:
+            bill = replace(bill, question=question.digest(call.outbound))
         if bill.state in (State.UNPRICED, State.ESTIMATED):
             # Loud on purpose: money that is counted by guess, or not at all, must not pass unnoticed.
             log.warning(

@@ -69,6 +69,7 @@ def reclaim_parts(keys: Keys, call_id: str, raw: bytes, given_now: int, now_ms: 
         "terms": "[]",
         "budgets": plan.charged(record.held),
         "note": noted("unconfirmed", bypassed=record.bypassed),
+        "question": "",
     }
     return plan.reclaim_parts(call_id, given_now, now_ms, raw, cost, record.held, entry)
 

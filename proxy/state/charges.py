@@ -61,7 +61,7 @@ async def enter(client: Client, gate: Gate, rules: RuleSet, charge: Charge) -> b
         id=charge.id,
         at_ms=charge.at_ms,
         api=charge.api,
-        rule=f"{charge.kind}/{charge.api}",
+        rule=f"{charge.kind}/{charge.api}",  # of rent: FixedCost.rule
         caller="-",
         method=charge.kind.upper(),
         path=charge.text,

@@ -202,6 +202,7 @@ def as_json(fields: dict[str, str]) -> Entry:
         "terms": json.loads(fields["terms"] or "[]"),
         "budgets": budgets,
         "note": fields["note"] or None,
+        "question": fields.get("question") or None,
         **_extra(fields),
     }
 

@@ -55,7 +55,7 @@ _SHARED_FIELDS: Final = (
 )
 _OWN_FIELDS: Final = (
     *("status", "state", "cost", "original_cost", "estimate"),
-    *("usage", "terms", "budgets", "note"),
+    *("usage", "terms", "budgets", "note", "question"),
 )
 LEDGER_FIELDS: Final = (*_SHARED_FIELDS, *_OWN_FIELDS)  # behind `id` and `at`
 EXTRA_FIELDS: Final = (
@@ -381,7 +381,7 @@ class Plan:
                 *("cost", money.format_decimal(amount, ask.currency), "original_cost", money.plain(cost.original)),
                 *("estimate", money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency)),
                 *("usage", _encode(dict(bill.usage)).decode(), "terms", terms_text(cost)),
-                *("budgets", self.charged(charges), "note", note),
+                *("budgets", self.charged(charges), "note", note, "question", bill.question),
             )
         )
         saved = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from proxy.control.optimize import RULES, advise
 from proxy.control.optimize.cheaper_model import smaller_of
 from proxy.control.optimize.expected import expectations
-from proxy.control.optimize.facts import Facts, Group
+from proxy.control.optimize.facts import Facts, Group, Growth, Use
 from proxy.control.optimize.finding import Finding, Recommendation, resolve
 from proxy.control.optimize.plan import Plan
 from proxy.control.optimize.plan import next_month as laid_out
@@ -93,6 +94,9 @@ def taken_over(text: str, change: str) -> RuleSet:
         place, _, lines = section.partition("\n")
         if not (value := yaml.safe_load(lines)):
             continue
+        if place.startswith("under fixed_costs, at "):
+            next(one for one in document["fixed_costs"] if one["name"] == place.rpartition(" ")[2]).update(value)
+            continue
         api = next((one for one in document["apis"] if f" the API {one['name']}" in place), None)
         if place.startswith("at the top"):
             for key, items in value.items():
@@ -134,14 +138,18 @@ def test_errors_that_cost_nothing_are_nothing() -> None:
     assert found("paid_errors", [entry(i, status=500, cost="0") for i in range(50)]) is None
 
 
-def test_calls_that_look_alike_could_be_kept() -> None:
-    alike = {"input_tokens": 700, "output_tokens": 31}
-    seen = found("repeats", [entry(i, usage=alike) for i in range(31)])
+def test_the_same_question_again_could_be_answered_by_a_cache() -> None:
+    seen = found("repeats", [entry(i, question="0123456789ab") for i in range(31)])
     assert seen is not None
     assert sum(seen.savings.values()) == 30 * 5 * WON
     assert taken_over(TEXT, seen.change).apis[0].rules[0].handling is not None
-    assert found("repeats", [entry(i, usage={}) for i in range(31)]) is None
     assert found("repeats", [entry(i) for i in range(31)]) is None
+    assert found("repeats", [entry(i, question=f"{i:012x}") for i in range(31)]) is None
+    assert found("repeats", [entry(i, question="0123456789ab", caller=f"c{i}") for i in range(31)]) is None
+    cached = Facts(taken_over(TEXT, seen.change), 30, NOW)
+    for index in range(31):
+        cached.add(entry(index, question="0123456789ab"))
+    assert RULES["repeats"](cached) == []
 
 
 def test_short_calls_go_to_the_smaller_model_at_its_price() -> None:
@@ -230,19 +238,99 @@ def test_a_subscription_is_compared_with_what_its_calls_cost(price: str, saving:
     assert RULES["subscription"](facts([entry(i) for i in range(100)])) == []
 
 
+MEASURED = """\
+fixed_costs:
+  - name: gpu
+    amount: 3
+    currency: USD
+    per: day
+    utilisation: {prometheus: "http://127.0.0.1:9090", query: gpu}
+  - {name: files, amount: 900, size: {prometheus: "http://127.0.0.1:9090", query: size, grows: 20%}}
+  - {name: database, amount: 9900}
+"""
+
+
+def measured(use: Use | None = None, growth: Growth | None = None) -> Facts:
+    made = Facts(rules(TEXT + MEASURED), 30, NOW)
+    made.used = {} if use is None else {"gpu": use}
+    made.grown = {} if growth is None else {"files": growth}
+    return made
+
+
+def test_a_gpu_that_idles_would_do_at_half_its_size() -> None:
+    (seen,) = RULES["idle"](measured(Use(12.345, 61.0, 7)))
+    assert seen.savings == {("gpu", "fixed/gpu", "gpu"): 3 * 30 * 1390 * WON // 2}
+    assert (seen.evidence["mean"], seen.evidence["peak"], seen.evidence["bound"]) == ("12.3", "61", "30")
+    gpu = taken_over(TEXT + MEASURED, seen.change).fixed_costs[0]
+    assert (gpu.amount, gpu.currency, gpu.utilisation is not None) == (Decimal("1.5"), "USD", True)
+
+
+@pytest.mark.parametrize("use", [None, Use(30.0, 40.0, 7), Use(1.0, 2.0, 1)])
+def test_what_is_used_or_hardly_measured_does_not_idle(use: Use | None) -> None:
+    assert RULES["idle"](measured(use)) == []
+
+
+def test_storage_that_grows_costs_more_than_at_its_size_of_a_month_ago() -> None:
+    (seen,) = RULES["growth"](measured(growth=Growth(400.0, 600.0, 30)))
+    assert sum(seen.savings.values()) == pytest.approx(300 * WON, abs=WON)
+    assert (seen.evidence["percent"], seen.evidence["then"], seen.evidence["now"]) == (50, "400", "600")
+    assert float(taken_over(TEXT + MEASURED, seen.change).fixed_costs[1].amount) == pytest.approx(600, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "growth", [None, Growth(100.0, 119.0, 30), Growth(0.0, 5.0, 30), Growth(100.0, 200.0, 3), Growth(9.0, 3.0, 30)]
+)
+def test_what_grows_slowly_or_shrinks_says_nothing(growth: Growth | None) -> None:
+    assert RULES["growth"](measured(growth=growth)) == []
+
+
+def test_growth_is_judged_by_the_month() -> None:
+    assert RULES["growth"](measured(growth=Growth(100.0, 110.0, 15)))  # ten percent in half a month
+    assert not RULES["growth"](measured(growth=Growth(100.0, 119.0, 30)))
+
+
+def test_what_idles_and_grows_is_saved_once() -> None:
+    both = MEASURED.replace("query: gpu}", "query: gpu}\n    size: {prometheus: 'http://127.0.0.1:9090', query: s}")
+    made = Facts(rules(TEXT + both), 30, NOW)
+    made.used, made.grown = {"gpu": Use(1.0, 2.0, 7)}, {"gpu": Growth(1.0, 2.0, 30)}
+    advice = advise(made)
+    assert {one.rule for one in advice} == {"idle", "growth"}
+    assert sum(one.saving_atoms for one in advice) == pytest.approx(3 * 30 * 1390 * WON * 3 / 4, abs=9)
+
+
+# The seed of this product is an optimizer of six rules, four of them by name. Each is one or more rules here.
+SIX_RULES = {
+    "check_idle_resources": {"idle"},
+    "check_api_efficiency": {"repeats", "paid_errors", "headroom"},
+    "check_storage_usage": {"growth"},
+    "check_scaling_patterns": {"off_hours", "batch"},
+    "cheaper alternatives": {"cheaper_model", "prompt_cache"},
+    "plans and allowances": {"subscription", "free_tier"},
+}
+
+
+def test_every_rule_of_the_cost_optimizer_is_there() -> None:
+    assert set().union(*SIX_RULES.values()) == set(RULES)
+    assert len(SIX_RULES) == 6
+
+
 def months_calls() -> list[dict[str, Any]]:
     """A month in which every rule finds something."""
     short, night = {"input_tokens": 400, "output_tokens": 60}, "2026-11-11T02:10:00.000+09:00"
-    calls = [entry(i, usage={**short, "input_tokens": 400 + i}, asked=f"{i}") for i in range(60)]
+    calls = [entry(i, usage={**short, "input_tokens": 400 + i}) for i in range(60)]
     calls += [entry(i, estimate="90", model="gpt-5", usage={"input_tokens": 5000 + i}, at=night) for i in range(150)]
     calls += [entry(i, status=500, caller="batch") for i in range(12)]
-    calls += [entry(i, usage={"input_tokens": 9000, "output_tokens": 900}, cost="4") for i in range(40)]
+    calls += [
+        entry(i, usage={"input_tokens": 9000, "output_tokens": 900}, cost="4", question="0123456789ab")
+        for i in range(40)
+    ]
     return calls + [entry(i, api="maps", rule="maps/route", model=None, usage={}, cost="2") for i in range(40)]
 
 
 def test_every_recommendation_gives_lines_that_can_be_taken_over_as_they_stand() -> None:
-    text = f"{TEXT}optimize: [{{subscription: flat, api: openai, price: 100}}]\n"
+    text = f"{TEXT}{MEASURED}optimize: [{{subscription: flat, api: openai, price: 100}}]\n"
     made = Facts(rules(text), 30, NOW)
+    made.used, made.grown = {"gpu": Use(1.0, 2.0, 7)}, {"files": Growth(1.0, 2.0, 30)}
     for one in months_calls():
         made.add(one)
     advice = advise(made)
@@ -251,10 +339,10 @@ def test_every_recommendation_gives_lines_that_can_be_taken_over_as_they_stand()
         after = taken_over(text, one.change)
         assert after.digest != made.rules.digest, one.id
     told = {one.rule: recommendation(one, "KRW", "en") for one in advice}
-    needs_program = {"batch", "prompt_cache", "free_tier", "subscription"}
+    needs_program = {"batch", "prompt_cache", "free_tier", "subscription", "idle", "growth"}
     assert {rule for rule, one in told.items() if one["program"]} == needs_program
     flat = taken_over(text, told["subscription"]["change"])
-    assert (flat.offers, flat.fixed_costs[0].api, flat.apis[0].rules[0].price.free) == ((), "openai", True)
+    assert (flat.offers, flat.fixed_costs[-1].api, flat.apis[0].rules[0].price.free) == ((), "openai", True)
     batches = taken_over(text, told["batch"]["change"])
     asked = match(batches.apis[0], Outbound("POST", "https", "api.openai.com", 443, "/v1/batches"))
     assert asked is not None

@@ -77,6 +77,7 @@ def test_a_cheaper_model_is_asked_near_the_end(proxy: RunningProxy, backend: Bac
 
     text = b'{ "model" : "gpt-4o",\n  "max_tokens": 64, "user": "\xec\x9c\xa0", '
     text += b'"n": 1.0, "messages": [{"role":"user","content":"x"}]}'
+    questions: set[str] = set()
     for _ in range(2):  # found out by the answer of the store, then known before it is asked
         answer = client.post(url, content=text, headers={"Content-Type": "application/json"})
         assert answer.status_code == 200
@@ -88,6 +89,8 @@ def test_a_cheaper_model_is_asked_near_the_end(proxy: RunningProxy, backend: Bac
         cost, asked = krw(usd("gpt-4o-mini", 19, 10)), krw(usd("gpt-4o", 19, 10))
         assert (Decimal(row["cost"]), Decimal(row["asked_cost"]), Decimal(row["saved"])) == (cost, asked, asked - cost)
         assert row["degraded"] == "at=80; set=model,max_tokens"
+        questions.add(row["question"])
+    assert [len(one) for one in questions] == [12]  # both asked the same
     (api,) = [api for api in proxy.status()["apis"] if api["name"] == "models"]
     assert Decimal(api["month"]["saved"]) == 2 * (krw(usd("gpt-4o", 19, 10)) - krw(usd("gpt-4o-mini", 19, 10)))
     assert doctor(proxy)[0] == 0

@@ -92,6 +92,7 @@ async def test_an_entry_is_found_by_its_id(store: Store, keys: Keys, reader: Rea
         "terms": [],
         "budgets": [{"name": "monthly", "period": entry["budgets"][0]["period"], "currency": "KRW", "cost": "24.5"}],
         "note": None,
+        "question": None,
         "saved": None,
         "asked_cost": None,
         "degraded": None,

@@ -37,7 +37,7 @@ async def entries(store: Store, keys: Keys, month: str = "2026-11") -> list[dict
 
 async def test_settling_releases_charges_and_writes_the_ledger(gate: Gate, store: Store, keys: Keys) -> None:
     call = await admitted(gate, 300, monthly(), caller="dashboard")
-    settled = await gate.settle(call, bill("250.25"), 200)
+    settled = await gate.settle(call, replace(bill("250.25"), question="0123456789ab"), 200)
     assert settled.done
     assert settled.tightest is not None
     assert (settled.tightest.spent_atoms, settled.tightest.reserved_atoms) == (won("250.25"), 0)
@@ -64,6 +64,7 @@ async def test_settling_releases_charges_and_writes_the_ledger(gate: Gate, store
         "terms": "[]",
         "budgets": '[["monthly","2026-11","KRW","250.25"]]',
         "note": "",
+        "question": "0123456789ab",
     }
     assert await store.call("HLEN", keys.reservations) == 0
     assert await store.call("ZCARD", keys.leases) == 0

@@ -6,7 +6,9 @@ that no atom is saved twice, and sorts by saving and effort.
     facts.py       the ledger's calls, added up by API, rule and model
     finding.py     what a rule says; resolving overlaps
     paid_errors.py  repeats.py  cheaper_model.py  prompt_cache.py  batch.py  off_hours.py  headroom.py
-    free_tier.py  subscription.py
+    free_tier.py  subscription.py  idle.py  growth.py
+    change.py      the lines of rules.yaml that they give
+    expected.py    what next month will cost by API (the only one that needs numpy)
     plan.py        next month by API, from forecast and savings
 """
 
@@ -18,7 +20,9 @@ from proxy.control.optimize import (
     batch,
     cheaper_model,
     free_tier,
+    growth,
     headroom,
+    idle,
     off_hours,
     paid_errors,
     prompt_cache,
@@ -40,6 +44,8 @@ RULES: dict[str, Rule] = {
     "headroom": headroom.find,
     "free_tier": free_tier.find,
     "subscription": subscription.find,
+    "idle": idle.find,
+    "growth": growth.find,
 }
 
 

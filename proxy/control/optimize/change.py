@@ -7,10 +7,12 @@ lines are what keeps it: a limit that is as low as the calls then are, or the en
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from proxy.control.optimize.facts import Facts, Where
 from proxy.core import money
 from proxy.core.describe import pattern_text
+from proxy.core.fixed_model import FixedCost
 from proxy.core.model import Rule
 
 _LONGEST_NAME = 64
@@ -22,6 +24,12 @@ def cap(facts: Facts, kind: str, where: Where, saving: int) -> str:
     limit = money.format_decimal(max(0, whole - saving), facts.rules.currency)
     called = name(where, kind)
     return f"budgets:\n  - {{name: {called}, limit: {limit}, period: month, applies_to: {{rule: {where[1]}}}}}\n"
+
+
+def cheaper_rent(cost: FixedCost, amount: Decimal) -> str:
+    """The fixed cost's entry at another amount; how it is measured stays as it is."""
+    api = f", api: {cost.api}" if cost.api else ""
+    return f"# under fixed_costs, at {cost.name}\n{{amount: {money.plain(amount)}, currency: {cost.currency}{api}}}\n"
 
 
 def name(where: Where, kind: str) -> str:

@@ -1,7 +1,7 @@
 """The ledger's calls added up by API, rule and model: what every rule of this room looks at.
 
 Entries come one by one and are not kept, so that a month of a million calls needs no memory to speak of. Two rules need
-to recognise calls: repeats by what they looked like, retries by who tried again; both memories are bounded.
+to recognise calls: repeats by the digest of their question, retries by who tried again; both memories are bounded.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.core import money
-from proxy.core.model import Rule, RuleSet
+from proxy.core.fixed_model import FixedCost
+from proxy.core.model import PeriodUnit, Rule, RuleSet
+from proxy.core.windows import local_day, window_at
 
 MONTH_DAYS = 30
-REMEMBERED = 100_000  # look-alike calls, and callers' last failures
+_MONTH_MS = MONTH_DAYS * 86_400_000
+REMEMBERED = 100_000  # questions, and callers' last failures
 RETRY_WITHIN_S = 60
 SHORT_INPUT, SHORT_OUTPUT = 1500, 300  # tokens: what a smaller model answers as well
 BURST_CALLS = 20  # in one minute, by one caller: nobody is waiting for each of them
 NIGHT = frozenset({22, 23, 0, 1, 2, 3, 4, 5, 6})
 NO_CALLS = frozenset({"fixed", "charge"})  # notes of entries that no call made
-LEAST_TOKENS = 20  # below, equal token counts say nothing
 
 Where = tuple[str, str, str]  # API, rule id, model ("" = none)
+
+
+def where_of(cost: FixedCost) -> Where:
+    """Where a fixed cost stands among the groups; its name is in the model's place, which a call cannot have there."""
+    return cost.stands_under, cost.rule, cost.name
 
 
 @dataclass(slots=True)
@@ -50,12 +57,32 @@ class Group:
     shared_prefix: int | None = None  # the fewest input tokens of any call: no constant prefix is longer
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A resource's utilisation over the last days, in its query's own unit. days: how many of them were measured."""
+
+    mean: float
+    peak: float
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A resource's size some days ago and now, in its query's own unit."""
+
+    then: float
+    now: float
+    days: int
+
+
 class Facts:
-    """Mutable while `add` is called; the rules only read it."""
+    """Mutable while `add` is called; the rules only read it. used, grown: what was measured, by fixed cost."""
 
     def __init__(self, rules: RuleSet, days: int, now_ms: int) -> None:
         """days: how many days the entries reach back (at least 1)."""
         self.rules = rules
+        self.used: Mapping[str, Use] = {}
+        self.grown: Mapping[str, Growth] = {}
         self.days = max(1, days)
         self.now_ms = now_ms
         self.groups: dict[Where, Group] = {}
@@ -97,7 +124,7 @@ class Facts:
         read = usage.get("input_tokens", 0)
         if read:
             group.shared_prefix = read if group.shared_prefix is None else min(group.shared_prefix, read)
-        if self._repeated(entry, where, usage):
+        if self._repeated(entry, where):
             group.repeated += 1
             group.repeated_cost += cost
             return  # counted as a repeat; the other rules look at the calls that would remain
@@ -109,11 +136,11 @@ class Facts:
                 group.short_usage[name] = group.short_usage.get(name, 0) + count
         self._in_minute(group, where, entry, cost)
 
-    def _repeated(self, entry: Mapping[str, Any], where: Where, usage: Mapping[str, int]) -> bool:
-        """Whether a call of the same address, model and very same token counts was made on the same day."""
-        if usage.get("input_tokens", 0) < LEAST_TOKENS:
+    def _repeated(self, entry: Mapping[str, Any], where: Where) -> bool:
+        """Whether the same caller asked the same address the very same question on the same day."""
+        if not entry.get("question"):
             return False
-        like = (entry["at"][:10], where, entry["method"], entry["path"], tuple(sorted(usage.items())))
+        like = (entry["at"][:10], where, entry["caller"], entry["method"], entry["path"], entry["question"])
         if like in self._seen:
             return True
         if len(self._seen) < REMEMBERED:
@@ -137,6 +164,23 @@ class Facts:
     def monthly(self, atoms: int) -> int:
         """What an amount over the days looked at makes in a month, rounded down."""
         return atoms * MONTH_DAYS // self.days
+
+    def rent(self, cost: FixedCost) -> int | None:
+        """What a fixed cost comes to in a month, in atoms, rounded down; None: there is no rate for its currency."""
+        window = window_at(cost.period, self.rules.timezone, self.now_ms)
+        length_ms = window.end_ms - window.start_ms
+        month = cost.amount * (1 if cost.period.unit is PeriodUnit.MONTH else Decimal(_MONTH_MS) / length_ms)
+        today, base = local_day(self.now_ms, self.rules.timezone), self.rules.currency
+        try:
+            worth, _, _ = money.convert(month, cost.currency, base, self.rules.fx, base, today)
+        except money.NoRate:
+            return None
+        return money.to_atoms(Decimal(worth), base, "down")
+
+    def monthly_by_group(self) -> dict[Where, int]:
+        """What every group of calls and every fixed cost comes to in a month: what savings are taken of."""
+        whole = {where: self.monthly(group.cost) for where, group in self.groups.items()}
+        return whole | {where_of(cost): self.rent(cost) or 0 for cost in self.rules.fixed_costs}
 
     def rule_of(self, where: Where) -> Rule | None:
         """The rule of a group, if the rules still have it."""

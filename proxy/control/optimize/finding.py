@@ -47,7 +47,7 @@ class Recommendation:
 
 def resolve(findings: Sequence[Finding], facts: Facts) -> list[Recommendation]:
     """Overlaps resolved; sorted by priority: saving divided by effort, then the id."""
-    whole = {where: facts.monthly(group.cost) for where, group in facts.groups.items()}
+    whole = facts.monthly_by_group()
     left = dict(whole)
     found = []
     for finding in sorted(findings, key=_priority):

@@ -63,6 +63,14 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "rules.yaml has no exchange rate for {currency}.",
         "ko": "rules.yaml에 {currency} 환율이 없습니다.",
     },
+    "rules.bad_prometheus": {
+        "en": "This is not the address of a Prometheus.",
+        "ko": "프로메테우스 주소가 아닙니다.",
+    },
+    "rules.hint.prometheus_form": {
+        "en": "Write it as http://prometheus:9090, without a password and without /api; a token goes into token_env.",
+        "ko": "http://prometheus:9090처럼 비밀번호와 /api 없이 쓰고, 토큰은 token_env에 넣으세요.",
+    },
     "rules.twice_fixed": {
         "en": "The fixed cost “{got}” is declared twice.",
         "ko": "고정비 ‘{got}’이(가) 두 번 선언되었습니다.",

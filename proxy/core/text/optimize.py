@@ -8,8 +8,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{about} 호출 {calls}건 중 {failed}건이 실패했는데도 값을 냈고, 그중 {retried}건은 재시도였습니다. 차단기를 두면 API에 문제가 있는 동안 돈을 내지 않습니다.",
     },
     "recommend.repeats": {
-        "en": "{repeated} of {calls} calls of {about} look like one made earlier the same day (same address, model and token counts). A kept answer costs nothing.",
-        "ko": "{about} 호출 {calls}건 중 {repeated}건이 같은 날의 앞선 호출과 똑같아 보입니다(주소, 모델, 토큰 수가 같음). 답을 보관해 두면 돈이 들지 않습니다.",
+        "en": "{repeated} of {calls} calls of {about} repeat one that the same caller made earlier the same day (same address, query and body). A kept answer costs nothing.",
+        "ko": "{about} 호출 {calls}건 중 {repeated}건이 같은 호출자가 같은 날 이미 한 호출과 똑같습니다(주소, 쿼리, 본문이 같음). 답을 보관해 두면 돈이 들지 않습니다.",
     },
     "recommend.cheaper_model": {
         "en": "{short} of {calls} calls of {about} are short. {smaller} answers such calls for less than {model}; the saving is computed from their own tokens. A ladder gives short calls the smaller model.",
@@ -18,6 +18,22 @@ TEXT: dict[str, dict[str, str]] = {
     "recommend.prompt_cache": {
         "en": "{calls} calls of {about} read long prompts at the full price of {model}. If only {prefix} tokens at their beginning are always the same, the provider's prompt cache makes them cheaper.",
         "ko": "{about} 호출 {calls}건이 긴 프롬프트를 {model}의 정가로 읽었습니다. 앞부분 {prefix}토큰만 늘 같아도 제공자의 프롬프트 캐시로 더 싸집니다.",
+    },
+    "recommend.idle": {
+        "en": "{about} was used to {mean} on average over {days} days (at most {peak}; idle below {bound}). Half the size would carry that, at about half the rent.",
+        "ko": "{about}의 지난 {days}일 평균 사용률은 {mean}입니다(최대 {peak}, 기준 {bound}). 절반 크기로도 충분하고 비용도 절반쯤 됩니다.",
+    },
+    "recommend.idle.program": {
+        "en": "Move it to something half as large, or stop it while nobody needs it (`services`); then enter its new rent.",
+        "ko": "절반 크기로 옮기거나 아무도 쓰지 않을 때 멈추고(`services`), 바뀐 비용을 입력해 주세요.",
+    },
+    "recommend.growth": {
+        "en": "{about} has grown from {then} to {now} in {days} days ({percent} %). At its size of then it would cost as much less.",
+        "ko": "{about}의 크기가 {days}일 만에 {then}에서 {now}로 {percent} % 늘었습니다. 그때 크기라면 비용도 그만큼 줄어듭니다.",
+    },
+    "recommend.growth.program": {
+        "en": "Delete what nobody needs any more, or let it expire (a lifecycle rule, a shorter retention); then enter its new rent.",
+        "ko": "필요 없는 것을 지우거나 보존 기간을 줄이고(수명 주기 규칙), 바뀐 비용을 입력해 주세요.",
     },
     "recommend.prompt_cache.program": {
         "en": "The program has to put the constant part first and switch the provider's prompt caching on; the catalogue then prices cached tokens by itself. The limit keeps the saving.",
