@@ -26,7 +26,7 @@ from tests.e2e.backend import (
 from tests.e2e.support import chat_body, entry, eventually, krw, request_id_of, usd
 from tests.harness import RunningProxy, running_proxy
 
-HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate(("llm", "pinned", "poor", "stale", "wrong"), 10)}
+HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate(("llm", "pinned", "poor", "stale", "wrong", "busy"), 10)}
 
 RULES = """
 version: 1
@@ -61,6 +61,13 @@ apis:
     budget: {{limit: 10, period: month}}
     prices:
       - {{per_request: 6}}
+  - name: busy
+    upstream: https://{busy}:{port}
+    intercept: true
+    upstream_ca: test-ca.pem
+    rate_limits: [2/hour]
+    prices:
+      - {{per_request: 1}}
   - name: stale
     upstream: https://{stale}:{stale_port}
     intercept: true
@@ -172,6 +179,14 @@ def test_a_refusal_comes_in_the_apis_own_shape(client: httpx.Client, backend: Ba
     assert (refused.status_code, refused.headers["x-spendgate-reason"]) == (402, "budget_insufficient")
     assert refused.json()["error"]["code"] == "budget_insufficient"
     assert [seen.target for seen in backend.requests] == ["/one"]
+
+
+def test_a_rate_limit_counts_the_calls_inside(client: httpx.Client, backend: Backend) -> None:
+    answers = [client.get(at("busy", backend, "/x")) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json()["reason"] == "rate_limited"
+    assert int(answers[2].headers["retry-after"]) > 0
+    assert len(backend.requests) == 2
 
 
 def test_a_path_without_a_rule_is_refused_inside(client: httpx.Client, backend: Backend) -> None:
