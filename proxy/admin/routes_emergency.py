@@ -17,7 +17,7 @@ from proxy.state import switches
 from proxy.state.audit import Entry, Refused, Who
 
 _UNTIL = "When it ends: 30m, 2h, 18:00, 2026-12-01 or ISO 8601."
-_MISSING = {"no_entry", "no_target", "nothing_asked"}
+_MISSING = {"no_entry", "no_target", "nothing_asked", "no_incident"}
 _WRONG = {
     "no_reason",
     "needs_until",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli import incidents
 from proxy.cli.frame import Exit, Failure, Frame
 from proxy.cli.help import Command, option
 from proxy.cli.place import opened, quiet, unreachable
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from proxy.state.audit import Entry
     from proxy.state.switches import Desk
 
-ACTIONS = ("status", "stop", "block", "lift", "bypass", "increase", "approve", "undo")
+ACTIONS = ("status", "stop", "block", "lift", "bypass", "increase", "approve", "undo", "incidents", "incident")
 _WORDS = {"block": 1, "lift": 1, "increase": 2, "approve": 1, "undo": 1}  # how many each takes
 
 
 def command(frame: Frame) -> click.Command:
     def emergency(action: str, what: tuple[str, ...], **options: Any) -> int:
-        if len(what) != _WORDS.get(action, 0):
+        if not (incidents.fits(what) if action == "incident" else len(what) == _WORDS.get(action, 0)):
             frame.fail("emergency.words", action=action, usage=frame.say(f"emergency.usage.{action}"))
         return run(frame, lambda desk: _act(frame, desk, action, what, options), options)
 
@@ -42,6 +43,8 @@ def command(frame: Frame) -> click.Command:
             option(frame, "--reason", "-m", text="reason", metavar="TEXT"),
             option(frame, "--until", text="until", metavar="TIME"),
             option(frame, "--by", text="by", metavar="NAME"),
+            option(frame, "--note", text="note", metavar="TEXT"),
+            option(frame, "--all", "everything", text="all_incidents", is_flag=True),
             *common(frame),
         ],
     )
@@ -101,8 +104,10 @@ async def _act(frame: Frame, desk: Desk, action: str, what: tuple[str, ...], opt
 
     if action == "status":
         return await _status(frame, desk, as_json=options["as_json"])
+    if action in ("incidents", "incident"):
+        return await incidents.act(frame, desk, what, options)
     reason = options["reason"] or ""
-    until = _until(desk, options["until"])
+    until = until_of(desk, options["until"])
     if action == "stop":
         entry = await switches.stop(desk, reason, until)
     elif action == "block":
@@ -121,7 +126,7 @@ async def _act(frame: Frame, desk: Desk, action: str, what: tuple[str, ...], opt
     return Exit.OK
 
 
-def _until(desk: Desk, text: str | None) -> int | None:
+def until_of(desk: Desk, text: str | None) -> int | None:
     from proxy.core.moments import until_ms
     from proxy.state.audit import Refused
 

@@ -13,7 +13,7 @@ from typing import Final
 from proxy.control.emergency import Trouble
 from proxy.control.services_plan import ranks
 from proxy.core.alert_model import Severity
-from proxy.core.emergency_model import Action, Incident, Quiet, Sort, from_grade_on
+from proxy.core.emergency_model import Action, Incident, Quiet, Sort, Taken, from_grade_on
 from proxy.core.model import RuleSet
 
 FALL_MS: Final = 300_000  # a grade is lowered when it has been too high for so long
@@ -93,10 +93,12 @@ def _goes_on(incident: Incident, trouble: Trouble, now_ms: int) -> Step | None:
 
 def holds(incident: Incident, in_force: frozenset[int], now_ms: int) -> bool:
     """Whether something that was done about it holds still."""
-    return any(
-        taken.until_ms > now_ms and (taken.entry in in_force or taken.action is Action.STOP_SERVICES)
-        for taken in incident.actions
-    )
+    return any(still(taken, in_force, now_ms) for taken in incident.actions)
+
+
+def still(taken: Taken, in_force: frozenset[int], now_ms: int) -> bool:
+    """Whether an action holds: its time is not over, and nobody undid it (which services do not tell)."""
+    return taken.until_ms > now_ms and (taken.entry in in_force or taken.action is Action.STOP_SERVICES)
 
 
 # --- what can be done ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.cli.app import main
+from proxy.core.emergency_model import Grade, Incident, Sort
+from proxy.rules_file import load_file
+from proxy.state import incidents
+from proxy.state.audit import Who
+from proxy.state.client import Client
+from proxy.state.keys import Keys
+from proxy.state.switches import Desk
 from tests.admin.test_frame import TOKENS, refused
 from tests.e2e.backend import Backend, running_backend
 from tests.harness import RunningProxy, running_proxy, spendgate
@@ -113,6 +122,93 @@ def test_what_cannot_be_done_is_told_in_the_askers_words(proxy: RunningProxy) ->
         ("undo/999", {"reason": "x"}, (404, "no_entry")),
     ):
         assert refused(act(proxy, f"/emergency/{path}", **body)) == told
+
+
+def opened(proxy: RunningProxy, incident_id: str, cause: str = "errors:api") -> None:
+    """An incident as the leader opens it."""
+
+    async def begin() -> None:
+        loaded = load_file(str(proxy.rules), PEOPLE)
+        assert loaded.rules is not None
+        async with Client(f"unix://{proxy.data / 'valkey.sock'}") as client:
+            now_ms = await client.now_ms()
+            desk = Desk(client, Keys(), loaded.rules, Who("spendgate", "automatic"), now_ms)
+            facts = {
+                "api": "api",
+                "failed": "60",
+                "calls": "100",
+                "percent": "60",
+                "usual_percent": "1",
+                "minutes": "5",
+            }
+            grade = Grade.HIGH
+            made = Incident(incident_id, cause, Sort.ERRORS, "api:api", grade, grade, facts, desk.iso(now_ms))
+            assert await incidents.begin(desk, made, "why")
+
+    asyncio.run(begin())
+
+
+def test_an_incident_over_http_is_listed_seen_acted_upon_and_resolved(proxy: RunningProxy) -> None:
+    opened(proxy, "0a1b2c3d")
+    mine = "/incidents/0a1b2c3d"
+    (found,) = [one for one in act(proxy, "/incidents", "VIEWER").json()["incidents"] if one["id"] == "0a1b2c3d"]
+    assert (found["title"], found["level"], found["state"]) == ("api: 60 % of its calls fail", "high", "open")
+    assert found["proposed"] == [{"action": "block_api", "targets": ["api:api"], "text": "Block the API api"}]
+    assert refused(act(proxy, f"{mine}/acknowledge", "VIEWER", note="x")) == (403, "role_too_low")
+    assert refused(act(proxy, "/incidents/nothing")) == (404, "no_incident")
+    seen = act(proxy, f"{mine}/acknowledge", "OPERATOR", note="asking them").json()
+    assert (seen["acknowledged_by"], seen["notes"][0]["text"]) == ("olaf", "asking them")
+    unseen = act(proxy, "/incidents?acknowledged=no&level=high").json()["incidents"]
+    assert "0a1b2c3d" not in [one["id"] for one in unseen]
+    assert refused(act(proxy, f"{mine}/apply", "OPERATOR", action="stop_all")) == (409, "not_proposed")
+    done = act(proxy, f"{mine}/apply", "OPERATOR", reason="no use", until="10m").json()
+    assert call(proxy) == (503, "service_stopped"), "the very next call obeys"
+    (entry,) = done["entries"]
+    assert entry["reason"] == "incident 0a1b2c3d: api: 60 % of its calls fail / no use"
+    assert [(one["entry"], one["in_force"]) for one in done["incident"]["taken"]] == [(entry["number"], True)]
+    act(proxy, f"/emergency/undo/{entry['number']}", "OPERATOR", reason="they are back")
+    assert call(proxy) == (200, None)
+    assert [one["in_force"] for one in act(proxy, mine).json()["taken"]] == [False]
+    assert refused(act(proxy, f"{mine}/resolve", "OPERATOR", note="")) == (422, "invalid")
+    assert act(proxy, f"{mine}/resolve", "OPERATOR", note="it was theirs").json()["state"] == "resolved"
+    assert refused(act(proxy, f"{mine}/resolve", "OPERATOR", note="again")) == (409, "incident_over")
+    everything = act(proxy, "/incidents?state=all&limit=500").json()["incidents"]
+    assert "0a1b2c3d" in [one["id"] for one in everything]
+    assert act(proxy, "/audit/verify", "VIEWER").json()["sound"] is True
+
+
+def test_an_incident_by_command(proxy: RunningProxy, capfd: pytest.CaptureFixture[str]) -> None:
+    opened(proxy, "1a1b2c3d", "errors:other")
+
+    def run(*words: str, lang: str = "en") -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main(("emergency", *words, *proxy.store_flags, "--lang", lang), PEOPLE)
+        return (code, *capfd.readouterr())
+
+    code, out, _ = run("incidents")
+    assert code == 0
+    (row,) = [line for line in out.splitlines() if "1a1b2c3d" in line]
+    words = row.split()
+    assert (words[1], words[4], " ".join(words[5:])) == ("high", "open", "api: 60 % of its calls fail")
+    _, out, _ = run("incident", "show", "1a1b2c3d", lang="ko")
+    assert "사고 1a1b2c3d (높음), 열림" in out
+    assert "제안: API api 차단. 실행: spendgate emergency incident apply 1a1b2c3d block_api" in out
+    assert run("incident", "acknowledge", "1a1b2c3d", "--note", "mine", "--by", "zoe")[0] == 0
+    code, out, _ = run("incident", "apply", "1a1b2c3d", "--until", "5m", "--json")
+    (entry,) = json.loads(out)["entries"]
+    assert (entry["action"], entry["target"], call(proxy)) == ("block", "api:api", (503, "service_stopped"))
+    code, out, _ = run("incident", "resolve", "1a1b2c3d", "--note", "theirs")
+    assert out.splitlines()[0] == "Incident 1a1b2c3d is resolved."
+    assert "What was done about it holds until it ends: the API api is blocked until" in out
+    assert run("undo", str(entry["number"]), "--reason", "back")[0] == 0
+    _, out, _ = run("incident", "show", "1a1b2c3d", "--json")
+    shown = json.loads(out)
+    assert (shown["notes"][0]["by"], shown["state"], shown["proposed"]) == ("zoe", "resolved", [])
+    code, _, err = run("incident", "apply", "1a1b2c3d")
+    assert (code, "is over already" in err) == (1, True)
+    code, _, err = run("incident", "close", "1a1b2c3d")
+    assert (code, "incident show|acknowledge|resolve|apply ID" in err) == (2, True)
+    assert "1a1b2c3d" in run("incidents", "--all")[1]
 
 
 def test_a_large_increase_waits_for_a_second_person_and_then_lets_calls_pass(proxy: RunningProxy) -> None:

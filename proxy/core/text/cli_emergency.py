@@ -12,12 +12,16 @@ TEXT: dict[str, dict[str, str]] = {
             is written to the audit trail, and is undone by its number. stop refuses everything that costs money; block
             refuses one api:NAME, rule:ID or caller:NAME; lift sets all, budget:NAME or api:NAME aside until a time;
             bypass lets everything pass, counted, until a time; increase adds to a budget for this period; approve lets
-            an increase happen that somebody else asked for; undo takes an act back; status shows what is in force.""",
+            an increase happen that somebody else asked for; undo takes an act back; status shows what is in force.
+            incidents lists what went wrong by itself and is open (--all: also what is over); incident shows one,
+            acknowledges or resolves it with a --note, or applies what is proposed for it.""",
         "ko": """이 저장소를 쓰는 모든 프록시에 다음 요청부터 바로 적용됩니다. 모든 조치에는 사유가 필요하고, 감사 기록에
             남으며, 번호로 되돌릴 수 있습니다. stop은 비용이 드는 것을 모두 거절합니다. block은 api:이름, rule:ID, caller:이름
             하나를 막습니다. lift는 all, budget:이름, api:이름의 제한을 정한 시각까지 풉니다. bypass는 정한 시각까지 모두
             통과시키되 비용은 셉니다. increase는 이번 기간의 예산을 늘립니다. approve는 다른 사람이 요청한 증액을 승인합니다.
-            undo는 조치를 되돌리고, status는 지금 적용 중인 조치를 보여 줍니다.""",
+            undo는 조치를 되돌리고, status는 지금 적용 중인 조치를 보여 줍니다. incidents는 저절로 발견되어 열려 있는 사고를
+            보여 주고(--all: 끝난 것까지), incident는 사고 하나를 보거나(show) --note와 함께 확인·해결로 처리하거나
+            제안된 조치를 실행합니다(apply).""",
     },
     "cli.emergency.examples": {
         "en": """\
@@ -26,14 +30,18 @@ spendgate emergency block caller:batch --until 2h --reason "runs in a loop"
 spendgate emergency lift budget:monthly --until 18:00 --reason "customer demo"
 spendgate emergency increase monthly 5000 --reason "campaign week"
 spendgate emergency undo 17 --reason "over"
-spendgate emergency status""",
+spendgate emergency status
+spendgate emergency incidents
+spendgate emergency incident apply 0a1b2c3d block_caller""",
         "ko": """\
 spendgate emergency stop --reason "청구서가 맞지 않음"
 spendgate emergency block caller:batch --until 2h --reason "무한 반복"
 spendgate emergency lift budget:monthly --until 18:00 --reason "고객 시연"
 spendgate emergency increase monthly 5000 --reason "행사 기간"
 spendgate emergency undo 17 --reason "끝남"
-spendgate emergency status""",
+spendgate emergency status
+spendgate emergency incidents
+spendgate emergency incident apply 0a1b2c3d block_caller""",
     },
     "cli.emergency.words": {"en": "{action} is written so: {usage}", "ko": "{action}은(는) 이렇게 씁니다: {usage}"},
     "cli.emergency.usage.status": {

@@ -162,9 +162,62 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "“{action}” is not proposed for the incident {id}. Proposed: {known}.",
         "ko": "사고 {id}에 ‘{action}’은(는) 제안되지 않았습니다. 제안: {known}.",
     },
+    "switches.nothing_proposed": {
+        "en": "Nothing is proposed for the incident {id}.",
+        "ko": "사고 {id}에 제안된 조치가 없습니다.",
+    },
     "switches.which_action": {
         "en": "Several actions are proposed for the incident {id}. Name one: {known}.",
         "ko": "사고 {id}에 제안된 조치가 여럿입니다. 하나를 고르세요: {known}.",
+    },
+    # --- the command line ---
+    "cli.emergency.usage.incidents": {
+        "en": "spendgate emergency incidents [--all], with nothing else behind it",
+        "ko": "spendgate emergency incidents [--all] (뒤에 다른 것을 붙이지 않음)",
+    },
+    "cli.emergency.usage.incident": {
+        "en": "spendgate emergency incident show|acknowledge|resolve|apply ID [--note TEXT]; apply ID [ACTION]",
+        "ko": "spendgate emergency incident show|acknowledge|resolve|apply ID [--note 글]; apply ID [조치]",
+    },
+    "cli.opt.note": {
+        "en": "What you found: kept with the incident.",
+        "ko": "알아낸 것. 사고 기록에 남습니다.",
+    },
+    "cli.opt.all_incidents": {"en": "With those that are over.", "ko": "끝난 것까지 모두."},
+    "cli.incident.none": {"en": "No incident is open.", "ko": "열린 사고가 없습니다."},
+    "cli.incident.never": {"en": "There was never an incident.", "ko": "사고가 난 적이 없습니다."},
+    "cli.incident.column.id": {"en": "ID", "ko": "ID"},
+    "cli.incident.column.level": {"en": "LEVEL", "ko": "수준"},
+    "cli.incident.column.since": {"en": "SINCE", "ko": "시작"},
+    "cli.incident.column.state": {"en": "STATE", "ko": "상태"},
+    "cli.incident.column.what": {"en": "WHAT", "ko": "내용"},
+    "cli.incident.state.open": {"en": "open", "ko": "열림"},
+    "cli.incident.state.seen": {"en": "seen by {name}", "ko": "{name} 확인"},
+    "cli.incident.state.resolved": {"en": "over", "ko": "끝남"},
+    "cli.incident.head": {"en": "Incident {id} ({level}), {state}", "ko": "사고 {id} ({level}), {state}"},
+    "cli.incident.began": {"en": "Began: {at}", "ko": "시작: {at}"},
+    "cli.incident.ended": {"en": "Over: {at}, by {by}", "ko": "끝: {at}, {by}"},
+    "cli.incident.gone": {
+        "en": "Its cause is gone since {at}; it ends by itself if that stays so.",
+        "ko": "{at}부터 원인이 나타나지 않습니다. 계속 그러면 저절로 끝납니다.",
+    },
+    "cli.incident.seen": {"en": "Seen: {at}, by {by}", "ko": "확인: {at}, {by}"},
+    "cli.incident.alert": {"en": "Alert: {id}", "ko": "알림: {id}"},
+    "cli.incident.taken": {"en": "Done: {what}", "ko": "조치: {what}"},
+    "cli.incident.ended_early": {"en": "(holds no more)", "ko": "(지금은 적용되지 않음)"},
+    "cli.incident.note": {"en": "{at} {by}: {text}", "ko": "{at} {by}: {text}"},
+    "cli.incident.proposed": {
+        "en": "Proposed: {what}. Do it: spendgate emergency incident apply {id} {action}",
+        "ko": "제안: {what}. 실행: spendgate emergency incident apply {id} {action}",
+    },
+    "cli.incident.acknowledged": {
+        "en": "Incident {id} is noted as seen.",
+        "ko": "사고 {id}을(를) 확인한 것으로 적었습니다.",
+    },
+    "cli.incident.resolved": {"en": "Incident {id} is resolved.", "ko": "사고 {id}을(를) 해결로 처리했습니다."},
+    "cli.incident.still_held": {
+        "en": "What was done about it holds until it ends: {what}.",
+        "ko": "이미 한 조치는 끝날 때까지 그대로입니다: {what}.",
     },
     # --- check ---
     "rules.action_lasts": {
