@@ -62,6 +62,9 @@ class Limit:
         return WINDOWS[self.per][0] // WINDOWS[self.per][1] if self.per else 0
 
 
+QUEUE: Final = 100  # calls that may wait at once, where nobody says
+
+
 @dataclass(frozen=True, slots=True)
 class Limited:
     """The limits of one API, rule or caller, and how long a call may wait for room instead of being refused."""

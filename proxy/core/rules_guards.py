@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.core import money
-from proxy.core.guards import Breaker, Counts, Limit, Limited
+from proxy.core.guards import QUEUE, Breaker, Counts, Limit, Limited
 from proxy.core.rules_checks import Path, Plain
 
-DEFAULT_QUEUE = 100
 OPEN_AT_MOST_S = 600.0
 
 Say = Callable[..., None]
@@ -44,7 +43,7 @@ class GuardCompiler:
         if not limits and wait_s is None:
             return None
         wait_ms = round(wait_s * 1000) if wait_s is not None else 0
-        return Limited(scope, name, tuple(limits), wait_ms, (queue or DEFAULT_QUEUE) if wait_ms else 0)
+        return Limited(scope, name, tuple(limits), wait_ms, (queue or QUEUE) if wait_ms else 0)
 
     def limit(self, at: Path, counts: str, amount: Decimal, per: str, currency: str) -> Limit | None:
         if counts != Counts.COST:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from proxy.core.guards import Counts, Limit, Limited
+from proxy.core.guards import QUEUE, Counts, Limit, Limited
 from proxy.inprocess import host as hosts
 from proxy.inprocess.call import Call, Control
 from proxy.inprocess.question import Amount, Body, Terms, joined
 from proxy.inprocess.streams import delegated, is_stream, watched
 
 MOST_CALLS: Final = 10**12
+MOST_WAIT_S: Final = 3600
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +84,7 @@ def api_rate_limited(
     per_hour: int | None = None,
     per_day: int | None = None,
     concurrent: int | None = None,
+    wait: float = 0,
     name: str | None = None,
     caller: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -93,6 +95,8 @@ def api_rate_limited(
     rules.yaml sets for the API hold besides, whether or not it knows the API.
 
     per_second ... per_day: calls in any window of that length; concurrent: calls at once. At least one is given.
+    wait: for how many seconds a call waits for room at most, in order with those before it (100 in a process); it is
+    refused at once where that is not enough.
     name: functions with the same one count together; by default all that limit this API this way. caller: who calls.
 
     The function raises RateLimitedException instead of running, with `retry_after` seconds. TypeError or ValueError
@@ -110,7 +114,12 @@ def api_rate_limited(
         limits.append(Limit(Counts.REQUESTS if per else Counts.CONCURRENT, most, per))
     if not limits:
         raise TypeError("api_rate_limited needs at least one of per_second, per_minute, per_hour, per_day, concurrent")
-    limited = Limited("program", name or api_name, tuple(limits))
+    if isinstance(wait, bool) or not isinstance(wait, int | float):
+        raise TypeError(f"wait is a number of seconds, not {wait!r}")
+    if not 0 <= wait <= MOST_WAIT_S:
+        raise ValueError(f"wait is from 0 to {MOST_WAIT_S} seconds, not {wait}")
+    wait_ms = round(wait * 1000)
+    limited = Limited("program", name or api_name, tuple(limits), wait_ms, QUEUE if wait_ms else 0)
     terms = Terms(api_name, priced=False, limited=(limited,), caller=caller)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

@@ -71,13 +71,14 @@ class Configuration:
 class Pending:
     """One question on its way. Everything but `wait` happens on the host's thread."""
 
-    __slots__ = ("_ready", "_tell", "abandoned", "answer", "ask", "error")
+    __slots__ = ("_ready", "_tell", "abandoned", "answer", "ask", "error", "task")
 
     def __init__(self, ask: Ask, tell: Callable[[], object] | None = None) -> None:
         self.ask = ask
         self.answer: Answered | None = None
         self.error: BaseException | None = None
         self.abandoned = False
+        self.task: asyncio.Task[None] | None = None  # that asks
         self._tell = tell
         self._ready = threading.Lock()
         self._ready.acquire()
@@ -116,7 +117,6 @@ class Host:
         self.ids = RequestIds(int.from_bytes(os.urandom(8), "big"))
         self._embedded = self._open_store()
         url = chosen.redis_url or (self._embedded.url if self._embedded is not None else "")
-        self._room = asyncio.Semaphore(ASKED_AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -170,7 +170,13 @@ class Host:
         self.store = Store(url, client_name="spendgate-program")
         await self.store.start()
         keys = Keys(self.settings.tenant)
-        self.gate = Gate(self.store, keys, lease_s=self.settings.lease_s, timezone=self.rules.timezone)
+        self.gate = Gate(
+            self.store,
+            keys,
+            lease_s=self.settings.lease_s,
+            timezone=self.rules.timezone,
+            asked_at_once=ASKED_AT_ONCE,
+        )
         work = [rules_file.watch(self.settings.rules, self._reload), self.gate.maintain()]
         if self._embedded is not None:
             work.append(self._embedded.watch())
@@ -263,13 +269,13 @@ class Host:
         return pending.result()
 
     async def _admit(self, question: Question, pending: Pending) -> None:
+        pending.task = asyncio.current_task()
         try:
             ask = pending.ask
             rules, rule = question.subject.rules, question.rule
             if rule.estimate is EstimateMode.LEARNED and not question.given and ask.estimate.basis == "worst_case":
                 ask = pending.ask = replace(ask, estimate=self._learned(rules, rule, question, ask))
-            async with self._room:
-                pending.answer = await self.gate.admit(ask)
+            pending.answer = await self.gate.admit(ask)
         except BaseException as error:
             pending.error = error
         if isinstance(pending.answer, Admitted):
@@ -286,9 +292,11 @@ class Host:
         return price.estimate(rules, rule, question.outbound, ask.at_ms, learned)
 
     def _abandon(self, pending: Pending) -> None:
-        """Nobody waits for the answer any more."""
+        """Nobody waits for the answer any more: it leaves the queue that it may stand in."""
         if pending.answer is not None or pending.error is not None:
             self._release(pending)
+        elif pending.task is not None:
+            pending.task.cancel()
         pending.abandoned = True
 
     def _release(self, pending: Pending) -> None:

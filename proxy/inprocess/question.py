@@ -239,7 +239,8 @@ def _stricter(one: Limited, other: Limited) -> Limited:
     for limit in (*one.limits, *other.limits):
         known = limits.get(limit.name)
         limits[limit.name] = limit if known is None or limit.amount < known.amount else known
-    return replace(one, limits=tuple(limits.values()))
+    patience = max(one, other, key=lambda limited: limited.wait_ms)
+    return replace(one, limits=tuple(limits.values()), wait_ms=patience.wait_ms, queue=patience.queue)
 
 
 # --- one call --------------------------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ class Gate:
     clock: Unix ms of this machine. pinned: tests give their own clock to the scripts too, instead of Redis's TIME.
     timezone: of the day in which denials are counted, until the first call tells the rules' own. lease_s: how long a
     reservation lives without renewal. chance: from 0 to 1, spreads the moments at which open circuits try again.
+    asked_at_once: questions that the store has before it, where thousands may come at once; None = as many as come.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Gate:
         lease_s: float = LEASE_S,
         timezone: str = "UTC",
         chance: Callable[[], float] = random.random,
+        asked_at_once: int | None = None,
     ) -> None:
         self.store = store
         self.keys = keys
@@ -151,7 +153,9 @@ class Gate:
         self._counts: Counter[tuple[str, str]] = Counter()  # by day and field of its roll-up
         self._tasks: set[asyncio.Task[Any]] = set()
         self.learned_costs = LearnedCosts(store, keys, self._spawn)
-        self.waiting = Waiting(self._ask, self.void)
+        self._room = asyncio.Semaphore(asked_at_once or 1)
+        self._asking = self._ask if asked_at_once is None else self._ask_in_turn
+        self.waiting = Waiting(self._asking, self.void)
         self._connected_s: float | None = None
         store.on_connected.append(self._on_connected)
         if store.connected:
@@ -168,7 +172,12 @@ class Gate:
         waits for room where rules.yaml lets it.
         Raises KeyError when the estimate does not name an amount in a budget's currency.
         """
-        return await (self.waiting.admit(ask) if ask.guards.limited else self._ask(ask))
+        return await (self.waiting.admit(ask) if ask.guards.limited else self._asking(ask))
+
+    async def _ask_in_turn(self, ask: Ask) -> Admitted | Denied:
+        """Whoever waits for room at a rate limit is no question before the store, and keeps nobody from asking."""
+        async with self._room:
+            return await self._ask(ask)
 
     async def _ask(self, ask: Ask) -> Admitted | Denied:
         """Ask the script once."""

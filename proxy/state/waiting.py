@@ -65,9 +65,15 @@ class _Queue:
             async with asyncio.timeout_at(due_s):
                 return await asyncio.shield(waiter.answered)
         except TimeoutError:
-            return refused
+            # It may have come at the very moment.
+            return waiter.answered.result() if waiter.answered.done() else refused
+        except asyncio.CancelledError:
+            # The client is gone, and what was reserved for it at the very moment is nobody's.
+            if waiter.answered.done() and isinstance(waiter.answered.result(), Admitted):
+                await self._release(ask)
+            raise
         finally:
-            # Out of time, or the client is gone: an answer that comes now is nobody's.
+            # An answer that comes from now on is nobody's: whoever asks releases it.
             self.waiting.leave(ask.caller, waiter)
             if not waiter.answered.done():
                 waiter.answered.cancel()

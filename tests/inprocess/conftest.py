@@ -75,6 +75,13 @@ apis:
     rate_limits: [3/hour]
     prices:
       - {per_request: 1}
+  - name: patient
+    upstream: https://patient.example.com
+    rate_limits: [1 concurrent]
+    wait: 60s
+    queue: 200
+    prices:
+      - {per_request: 1}
   - name: fragile
     upstream: https://fragile.example.com
     breaker: {failures: 50%, of_at_least: 2, window: 60s, open_for: 30s, probes: 1}

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +21,7 @@ from proxy import (
     api_rate_limited,
     budget_controlled_api,
 )
+from proxy.inprocess import host as hosts
 from tests.inprocess.conftest import Books, Run, finished
 
 
@@ -302,3 +304,84 @@ def test_threads_share_a_limit_of_calls_at_once(books: Books) -> None:
             assert refused.acquire(timeout=20)
         hold.set()
     assert sum(result.result() for result in results) == 4
+
+
+# --- waiting for room -------------------------------------------------------------------------------------------------
+
+
+def waiting() -> int:
+    """How many calls of this process wait for room."""
+    found = hosts.running()
+    return len(found.gate.waiting) if found is not None else 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline, pause = time.monotonic() + 60, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.005)
+
+
+def test_a_function_waits_for_room_where_the_rules_let_it(books: Books) -> None:
+    hold, order = threading.Event(), []
+
+    @budget_controlled_api("patient")
+    def call(name: str) -> str:
+        if name == "first":
+            hold.wait(60)
+        order.append(name)
+        return name
+
+    with ThreadPoolExecutor(4) as pool:
+        results = []
+        for number, name in enumerate(("first", "second", "third", "fourth")):
+            results.append(pool.submit(call, name))
+            until(lambda number=number: books.in_flight() + waiting() == number + 1)  # type: ignore[misc]
+        assert order == []
+        hold.set()
+        assert [result.result(60) for result in results] == order == ["first", "second", "third", "fourth"]
+    assert len(books.entries()) == 4
+
+
+async def test_coroutines_wait_too_hold_up_nobody_and_leave_when_they_are_cancelled(books: Books) -> None:
+    go = asyncio.Event()
+
+    @budget_controlled_api("patient")
+    async def call() -> int:
+        await go.wait()
+        return 1
+
+    @budget_controlled_api("map")
+    async def other() -> int:
+        return 2
+
+    # More than the store is asked at once: who waits is no question before it.
+    tasks = [asyncio.create_task(call()) for _ in range(140)]
+    await asyncio.to_thread(until, lambda: waiting() == 139)
+    assert await other() == 2
+    for task in tasks[1:131]:
+        task.cancel()
+    await asyncio.to_thread(until, lambda: waiting() == 9)
+    go.set()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [one for one in done if one == 1] == [1] * 10
+    assert sum(isinstance(one, asyncio.CancelledError) for one in done) == 130
+    assert len(books.entries()) == 11
+    assert books.in_flight() == 0
+
+
+def test_a_program_may_let_its_own_limits_wait(books: Books) -> None:
+    @api_rate_limited("map", concurrent=1, wait=60)
+    @api_rate_limited("map", per_second=2)
+    def look() -> int:
+        return 1
+
+    @api_rate_limited("map", per_day=1, wait=5, name="hopeless")
+    def hopeless() -> int:
+        return 1
+
+    assert outcomes(look, 4) == "pppp"  # the third waited until a second had passed
+    assert outcomes(hopeless, 2) == "pr"  # there is no room in five seconds: it is refused at once
+    for wrong, kind in ((-1, ValueError), (3601, ValueError), (True, TypeError), ("5", TypeError)):
+        with pytest.raises(kind):
+            api_rate_limited("map", per_day=1, wait=wrong)  # type: ignore[arg-type]

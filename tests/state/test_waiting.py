@@ -114,6 +114,30 @@ async def test_a_client_that_goes_away_leaves_the_queue_and_takes_nothing(real: 
     assert int(await store.call("HGET", keys.limits("api:openai"), "concurrent")) == 0
 
 
+async def test_a_client_that_goes_away_as_its_turn_comes_takes_nothing_either(
+    real: Gate, store: Store, keys: Keys
+) -> None:
+    held = guards(ONE_AT_ONCE)
+    first = await passed(real, call(real, "a", held))
+    loop, ask_once = asyncio.get_running_loop(), real.waiting._again
+    gone: asyncio.Task[object] | None = None
+
+    async def answered(question: Ask) -> Admitted | Denied:
+        answer = await ask_once(question)
+        if isinstance(answer, Admitted) and gone is not None:
+            loop.call_soon(gone.cancel)  # the answer is there, and nobody has taken it yet
+        return answer
+
+    real.waiting._again = answered
+    gone = asyncio.create_task(real.admit(call(real, "a", held)))
+    await eventually(lambda: len(real.waiting) == 1)
+    await real.settle(first, bill(0), 200)
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert real.live == 0
+    assert int(await store.call("HGET", keys.limits("api:openai"), "concurrent")) == 0
+
+
 async def test_waiting_works_with_a_pause_that_the_api_asked_for(real: Gate, store: Store, keys: Keys) -> None:
     held = guards()
     until_ms = real.now_ms() + 200
