@@ -11,6 +11,9 @@ the demonstration, the tests and the benchmark hold the proxy against. Request h
     X-Sim-Cut-After: 12          break the connection after so many events
     X-Sim-No-Usage: 1            leave the usage block out
 
+PUT /_mood {"status": 500} steers all answers in the same way until it is changed: an API that fails ("status"), slows
+("delay-ms"), drips ("chunk-delay-ms"), breaks off ("cut-after"), and recovers ({}). A request's own headers come first.
+
 Must not import anything of the proxy: it is the other side of the wire.
 """
 
@@ -128,6 +131,7 @@ class Simulator:
         self.chunk_delay_s = chunk_delay_s
         self.output_tokens = output_tokens
         self.bill = Bill()
+        self.mood: dict[str, str] = {}  # "status": "500", ...: what requests would say as X-Sim-Status, ...
         self.urls: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -171,6 +175,7 @@ class Simulator:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_get("/_bill", self._show_bill)
         app.router.add_delete("/_bill", self._clear_bill)
+        app.router.add_put("/_mood", self._change_mood)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/responses", self._responses)
@@ -188,6 +193,14 @@ class Simulator:
     async def _clear_bill(self, _request: web.Request) -> web.Response:
         self.bill.lines.clear()
         return web.json_response({"calls": 0})
+
+    async def _change_mood(self, request: web.Request) -> web.Response:
+        self.mood = {name: str(value) for name, value in (await _json_object(request)).items()}
+        return web.json_response(self.mood)
+
+    def _steer(self, request: web.Request, name: str, usual: float) -> float:
+        """What the request, else the mood, says of "status", "delay-ms", ..."""
+        return float(request.headers.get(f"X-Sim-{name}") or self.mood.get(name, usual))
 
     def _bill_model(self, api: str, said: Answer, output: int, *, complete: bool = True) -> None:
         price = self.prices.of(said.model)
@@ -240,10 +253,10 @@ class Simulator:
     # --- how they answer --------------------------------------------------------------------------------------------
 
     async def _wait_or_refuse(self, request: web.Request) -> web.Response | None:
-        delay = float(request.headers.get("X-Sim-Delay-Ms", self.latency_s * 1000)) / 1000
+        delay = self._steer(request, "delay-ms", self.latency_s * 1000) / 1000
         if delay:
             await asyncio.sleep(delay)
-        status = int(request.headers.get("X-Sim-Status", 0))
+        status = int(self._steer(request, "status", 0))
         if not status:
             return None
         error = {"message": "The simulator was asked to fail.", "type": "server_error", "param": None, "code": None}
@@ -272,8 +285,8 @@ class Simulator:
     async def _stream(
         self, request: web.Request, api: str, said: Answer, events: Iterator[tuple[bytes, int]]
     ) -> web.StreamResponse:
-        delay = float(request.headers.get("X-Sim-Chunk-Delay-Ms", self.chunk_delay_s * 1000)) / 1000
-        cut_after = int(request.headers.get("X-Sim-Cut-After", 0))
+        delay = self._steer(request, "chunk-delay-ms", self.chunk_delay_s * 1000) / 1000
+        cut_after = int(self._steer(request, "cut-after", 0))
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         sent = 0
         try:

@@ -156,3 +156,15 @@ async def test_the_bill_starts_anew_when_deleted(http: aiohttp.ClientSession, si
     async with http.delete(f"{simulator.url}/_bill") as answer:
         assert answer.status == 200
     assert (await bill(http, simulator)) == {"calls": 0, "by_api": {}, "total": {}, "lines": []}
+
+
+async def test_a_mood_steers_all_answers_until_it_changes(http: aiohttp.ClientSession, simulator: Simulator) -> None:
+    async def status(**headers: str) -> int:
+        async with http.get(f"{simulator.url}/v1/models", headers=headers) as answer:
+            return answer.status
+
+    for mood, wanted in (({"status": 503}, 503), ({"delay-ms": 1}, 200), ({}, 200)):
+        async with http.put(f"{simulator.url}/_mood", json=mood) as answer:
+            assert answer.status == 200
+        assert await status() == wanted
+        assert await status(**{"X-Sim-Status": "429"}) == 429
