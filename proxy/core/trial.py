@@ -146,6 +146,17 @@ def as_json(rules: RuleSet, priced: Priced, used_units: int) -> dict[str, object
         ],
         "fx_rate": money.plain(cost.fx_rate) if cost and cost.fx_rate is not None else None,
         "fx_date": cost.fx_date if cost else None,
+        "ladder": [
+            {
+                "at_percent": float(rung.at_bp) / 100,
+                "changes": rung.told.partition("; ")[2] or None,
+                "serve_stale": rung.stale,
+                "estimate": money.format_decimal(rung.estimate.cost.atoms[rules.currency], rules.currency)
+                if rung.estimate is not None
+                else None,
+            }
+            for rung in priced.rungs
+        ],
         "usage": dict(bill.usage) if bill else None,
         "note": bill.note if bill else (estimate.problem if estimate else None),
     }

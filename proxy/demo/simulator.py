@@ -200,7 +200,7 @@ class Simulator:
 
     def _steer(self, request: web.Request, name: str, usual: float) -> float:
         """What the request, else the mood, says of "status", "delay-ms", ..."""
-        return float(request.headers.get(f"X-Sim-{name}") or self.mood.get(name, usual))
+        return float(request.headers.get(f"X-Sim-{name}") or self.mood.get(name) or usual)
 
     def _bill_model(self, api: str, said: Answer, output: int, *, complete: bool = True) -> None:
         price = self.prices.of(said.model)

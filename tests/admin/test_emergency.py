@@ -28,7 +28,10 @@ budgets: [{{name: monthly, limit: 100}}, {{name: dollars, limit: 5, currency: US
 fx: {{USD: 1390}}
 apis:
   - {{name: api, upstream: "{url}", prices: [{{name: call, per_request: 7}}]}}
-  - {{name: free, upstream: "{url}", prices: [{{free: true}}]}}
+  - name: free
+    upstream: "{url}"
+    breaker: {{consecutive: 1000, window: 60s, open_for: 60s}}
+    prices: [{{free: true}}]
 admin:
   second_approver: 50%
   tokens:
@@ -233,3 +236,52 @@ def test_a_large_increase_waits_for_a_second_person_and_then_lets_calls_pass(pro
     assert proxy.budget()["spent"] == str(
         7 * (len(proxy.ledger()) - len([r for r in proxy.ledger() if r["api"] == "free"]))
     )
+
+
+# --- circuits by hand -------------------------------------------------------------------------------------------------
+
+
+def circuit(proxy: RunningProxy) -> dict[str, Any]:
+    (found,) = act(proxy, "/breakers", "VIEWER").json()["breakers"]
+    return dict(found)
+
+
+def test_a_circuit_is_opened_closed_and_forgotten_over_http_and_each_act_is_in_the_trail(proxy: RunningProxy) -> None:
+    assert call(proxy, "free") == (200, None)
+    before = circuit(proxy)
+    assert (before["name"], before["state"], before["by"], before["next_probe_at"]) == ("free", "closed", None, None)
+    acts = []
+    for what, body, passes in (
+        ("open", {}, False),
+        ("close", {}, True),
+        ("open", {"until": "2h"}, False),
+        ("reset", {}, True),
+    ):
+        done = act(proxy, f"/breakers/{what}", "OPERATOR", name="free", reason="maintenance", **body)
+        assert done.status_code == 201, done.text
+        acts.append(done.json())
+        assert call(proxy, "free") == ((200, None) if passes else (503, "circuit_open"))
+        shown = circuit(proxy)
+        assert shown["state"] == ("closed" if passes else "open")
+        assert shown["by"] == (None if what == "reset" else "olaf: maintenance")
+        assert (shown["next_probe_at"] is not None) == ("until" in body)
+    told = [(one["action"], one["target"], one["by"], one["via"], one["before"], one["after"]) for one in acts]
+    assert told == [
+        ("breaker_open", "breaker:free", "olaf", "api", "closed", "open"),
+        ("breaker_close", "breaker:free", "olaf", "api", "open", "closed"),
+        ("breaker_open", "breaker:free", "olaf", "api", "closed", "open"),
+        ("breaker_reset", "breaker:free", "olaf", "api", "open", "closed"),
+    ]
+    for one in acts:
+        assert act(proxy, f"/audit/{one['number']}", "VIEWER").json() == one
+    assert act(proxy, "/audit/verify", "VIEWER").json()["sound"] is True
+
+
+def test_circuits_are_for_operators_with_a_reason_and_a_name(proxy: RunningProxy) -> None:
+    for what in ("open", "close", "reset"):
+        path = f"/breakers/{what}"
+        assert refused(act(proxy, path, "VIEWER", name="free", reason="x")) == (403, "role_too_low")
+        assert refused(act(proxy, path, "OPERATOR", name="nobody", reason="x")) == (404, "no_target")
+        assert refused(act(proxy, path, "OPERATOR", name="free")) == (422, "invalid")
+    until = {"name": "free", "reason": "x", "until": "then"}
+    assert refused(act(proxy, "/breakers/open", "OPERATOR", **until)) == (422, "bad_until")

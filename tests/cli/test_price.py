@@ -246,3 +246,26 @@ def test_the_page_tells_what_each_rung_makes_of_the_call(quick: Spendgate, tmp_p
     first, second = rungs(max_tokens=5)
     assert first.startswith("80 % of the budget on: as asked")
     assert second.startswith("90 % of the budget on: as asked")
+
+
+def test_the_rungs_of_a_ladder_are_told_to_programs(quick: Spendgate, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("""
+version: 1
+fx: {USD: 1390}
+apis:
+  - name: openai
+    upstream: https://api.openai.com
+    prices:
+      - match: {method: POST, path: /v1/**}
+        catalog: openai
+        cache: {ttl: 1h, stale: 1h}
+        degrade: [{at: 70%, serve_stale: true}, {at: 80%, set: {max_tokens: 50}}]
+""")
+    url = "https://api.openai.com/v1/chat/completions"
+    body = {**BODY, "max_tokens": 1000}
+    found = json.loads(quick("price", url, "-d", json.dumps(body), "--json", cwd=tmp_path).stdout)
+    stale, shorter = found["ladder"]
+    assert stale == {"at_percent": 70.0, "changes": None, "serve_stale": True, "estimate": None}
+    assert (shorter["at_percent"], shorter["changes"], shorter["serve_stale"]) == (80.0, "set=max_tokens", True)
+    fewer = 950 * Decimal("0.6") / 1_000_000 * 1390
+    assert Decimal(found["estimate"]) - Decimal(shorter["estimate"]) == fewer
