@@ -268,4 +268,5 @@ apis:
     assert stale == {"at_percent": 70.0, "changes": None, "serve_stale": True, "estimate": None}
     assert (shorter["at_percent"], shorter["changes"], shorter["serve_stale"]) == (80.0, "set=max_tokens", True)
     fewer = 950 * Decimal("0.6") / 1_000_000 * 1390
-    assert Decimal(found["estimate"]) - Decimal(shorter["estimate"]) == fewer
+    # And a byte or two less of the body, which is counted by its size.
+    assert fewer <= Decimal(found["estimate"]) - Decimal(shorter["estimate"]) < fewer * Decimal("1.01")
