@@ -26,7 +26,9 @@ from tests.e2e.backend import (
 from tests.e2e.support import chat_body, entry, eventually, krw, request_id_of, usd
 from tests.harness import RunningProxy, running_proxy
 
-HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate(("llm", "pinned", "poor", "stale", "wrong", "busy"), 10)}
+HOSTS = {
+    name: f"127.0.0.{number}" for number, name in enumerate(("llm", "pinned", "poor", "stale", "wrong", "busy"), 10)
+}
 
 RULES = """
 version: 1
