@@ -7,12 +7,11 @@ Must not know prices, Redis or the upstream.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
 
-from proxy.core import authority, decode, match
+from proxy.core import authority, decode, match, standins
 from proxy.core.fieldnames import PerName
 from proxy.core.headers import max_forwards, wants_websocket
 from proxy.core.http1 import Field
@@ -21,13 +20,8 @@ from proxy.core.model import (
     Api,
     Caller,
     Denied,
-    EstimateMode,
-    Match,
-    OnExhausted,
     Outbound,
     Policy,
-    Price,
-    Priority,
     Reason,
     Rule,
     RuleSet,
@@ -213,7 +207,7 @@ async def read(
         if authority.is_private(host):
             refused = _no_rule(text="private_destination", target=host)
             return replace(refused, unknown=unknown, caller=who.caller.name)
-        api, rule = _observed(host, port, scheme, rules.currency)
+        api, rule = standins.observed(host, port, scheme, rules.currency)
         return Call(api, rule, who.caller, outbound, body, True, who.header, observed=True, named=False)
     rule_found = match.match(api, outbound, heading.normal)
     if rule_found is None:
@@ -225,7 +219,7 @@ async def read(
         if rules.unknown is not Policy.OBSERVE:
             shown = _shown(scheme, host, port, path) if forward else f"/{api.mount}{path}"
             return _no_rule(api.speaks, method=exchange.method, target=shown)
-        _, rule_found = _observed(api.name, port, scheme, rules.currency)
+        _, rule_found = standins.observed(api.name, port, scheme, rules.currency)
         return Call(api, rule_found, who.caller, outbound, body, forward, who.header, observed=True)
     return Call(api, rule_found, who.caller, outbound, body, forward, who.header)
 
@@ -358,41 +352,3 @@ def _no_rule(speaks: Speaks = Speaks.PROBLEM, **detail: str) -> Refused:
 def _bad(rules: RuleSet, code: str, speaks: Speaks = Speaks.PROBLEM, status: int = 400) -> Refused:
     problem = say(f"wire.{code}", rules.language)
     return Refused(Denied(Reason.BAD_REQUEST, status, detail={"problem": problem}), speaks)
-
-
-@lru_cache(maxsize=1024)
-def _observed(name: str, port: int, scheme: str, currency: str) -> tuple[Api, Rule]:
-    """Stand-ins for a destination that no rule names: forwarded as it is, recorded as unpriced."""
-    rule = Rule(
-        id=f"{name}/observed",
-        api=name,
-        match=Match(),
-        price=Price(currency=currency),
-        priority=Priority.OPTIONAL,
-        estimate=EstimateMode.WORST_CASE,
-        on_exhausted=OnExhausted.FINISH,
-        max_output_tokens=0,
-        max_input_tokens=None,
-        max_seconds=0,
-        max_kb=0,
-        where="-",
-        needs_body=False,
-        needs_response=False,
-        for_websockets=True,
-    )
-    api = Api(
-        name=name,
-        scheme="http" if scheme == "connect" else scheme,
-        host=name,
-        port=port,
-        base_path="",
-        hosts=(name,),
-        mount="",
-        credentials=(),
-        speaks=Speaks.PROBLEM,
-        rules=(rule,),
-        connect_timeout_s=10,
-        read_timeout_s=300,
-        total_timeout_s=None,
-    )
-    return api, rule

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.core import match, money, price
+from proxy.core import match, money, price, standins
 from proxy.core.currencies import CURRENCIES
 from proxy.core.guards import Guards, Limit, Limited
 from proxy.core.model import (
@@ -32,17 +32,11 @@ from proxy.core.model import (
     Cost,
     Denied,
     Estimate,
-    EstimateMode,
-    Match,
-    OnExhausted,
     Outbound,
     Policy,
-    Price,
-    Priority,
     Reason,
     Rule,
     RuleSet,
-    Speaks,
 )
 from proxy.core.text import say
 from proxy.inprocess import endpoints
@@ -51,7 +45,6 @@ from proxy.inprocess.errors import ConfigurationError
 Amount = int | float | str | Decimal
 Body = Mapping[str, Any]
 
-STAND_IN: Final = "-"  # where a rule stands that is in no file
 METHOD: Final = "CALL"  # of a call that is no request; what the ledger shows
 
 
@@ -135,14 +128,14 @@ def subject(rules: RuleSet, terms: Terms, default_caller: str | None) -> Subject
         return caller
     api = next((one for one in rules.apis if one.name == terms.api), None)
     if not terms.priced:
-        rule = stand_in(terms.api, "limited", rules.currency)
-        return Subject(rules, api or _unknown_api(terms.api, rule), rule, caller)
+        rule = standins.rule(terms.api, "limited", rules.currency)
+        return Subject(rules, api or standins.api(rule), rule, caller)
     if api is None:
         if rules.unknown is not Policy.OBSERVE:
             known = [one.name for one in rules.apis]
             return _no_rule("no_such_api", api=terms.api, known=_listed(known, terms.api))
-        rule = stand_in(terms.api, "stated" if terms.states_amounts else "observed", rules.currency)
-        return Subject(rules, _unknown_api(terms.api, rule), rule, caller)
+        rule = standins.rule(terms.api, "stated" if terms.states_amounts else standins.OBSERVED, rules.currency)
+        return Subject(rules, standins.api(rule), rule, caller)
     if terms.rule is None:
         return Subject(rules, api, None, caller)
     rule_named = next((one for one in api.rules if terms.rule in (one.id, one.id.partition("/")[2])), None)
@@ -175,44 +168,6 @@ def _listed(known: list[str], wanted: str) -> str:
 
 def _no_rule(text: str, **detail: str) -> Denied:
     return Denied(Reason.NO_RULE, 403, detail={"text": text, **detail})
-
-
-def stand_in(api: str, name: str, currency: str) -> Rule:
-    """A rule for calls that none prices: stated by the program, or observed."""
-    return Rule(
-        id=f"{api}/{name}",
-        api=api,
-        match=Match(),
-        price=Price(currency=currency),
-        priority=Priority.OPTIONAL if name == "observed" else Priority.IMPORTANT,
-        estimate=EstimateMode.WORST_CASE,
-        on_exhausted=OnExhausted.FINISH,
-        max_output_tokens=0,
-        max_input_tokens=None,
-        max_seconds=0,
-        max_kb=0,
-        where=STAND_IN,
-        needs_body=False,
-        needs_response=False,
-    )
-
-
-def _unknown_api(name: str, rule: Rule) -> Api:
-    return Api(
-        name=name,
-        scheme="https",
-        host=name,
-        port=443,
-        base_path="",
-        hosts=(),
-        mount="",
-        credentials=(),
-        speaks=Speaks.PROBLEM,
-        rules=(rule,),
-        connect_timeout_s=10,
-        read_timeout_s=300,
-        total_timeout_s=None,
-    )
 
 
 def guards(known: Subject, rule: Rule, terms: Terms) -> Guards:
@@ -282,8 +237,8 @@ def choose(subject: Subject, terms: Terms, args: tuple[Any, ...], kwargs: Mappin
     if rule is None:
         if not terms.states_amounts and rules.unknown is not Policy.OBSERVE:
             return _no_rule("no_rule_for_function", api=api.name, function=terms.name, known=_rule_names(api))
-        rule = stand_in(api.name, "stated" if terms.states_amounts else "observed", rules.currency)
-    nothing_prices = rule.where == STAND_IN and terms.priced
+        rule = standins.rule(api.name, "stated" if terms.states_amounts else standins.OBSERVED, rules.currency)
+    nothing_prices = rule.where == standins.NOWHERE and terms.priced
     stated, observed = nothing_prices and terms.states_amounts, nothing_prices and not terms.states_amounts
     return Choice(subject, rule, outbound, guessed, stated, observed)
 
