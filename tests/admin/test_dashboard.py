@@ -18,13 +18,19 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.admin.seeds import opened, runaway, slow_store, storm
 from tests.harness import ROOT, RunningProxy, running_proxy
 
 AXE = (ROOT / "tests/node/node_modules/axe-core/axe.min.js").read_text()
+KEY_BATCH = f"batch-{'x' * 32}"
 TOKENS = {f"TOKEN_{role}": f"{role.lower()}-{'x' * 32}" for role in ("ADMIN", "OPERATOR", "VIEWER")}
+ENVIRONMENT = {**TOKENS, "KEY_BATCH": KEY_BATCH}
 RULES = """version: 1
 currency: KRW
 timezone: Asia/Seoul
+emergency: {{detect: store}}  # the incidents that pages show are the test's
+callers: [{{name: batch, key_env: KEY_BATCH}}]
+defaults: {{require_caller: false}}
 budgets:
   - {{name: monthly, limit: 1500, period: month}}
   - {{name: chat-daily, limit: 900, period: day, applies_to: {{api: chat}}}}
@@ -83,10 +89,12 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
     thread.start()
     rules = RULES.format(upstream=f"http://127.0.0.1:{server.server_port}")
     try:
-        with running_proxy(rules, tmp_path_factory.mktemp("dashboard"), env=TOKENS) as proxy:
+        with running_proxy(rules, tmp_path_factory.mktemp("dashboard"), env=ENVIRONMENT) as proxy:
             for _ in range(4):
                 spend(proxy)
             httpx.get(f"{proxy.url}/map/v2/x", trust_env=False)
+            seen = runaway("0a1b2c3d"), storm("1a1b2c3d", "chat"), slow_store("2a1b2c3d")
+            opened(proxy, ENVIRONMENT, *seen, resolved="2a1b2c3d")
             yield proxy
     finally:
         server.shutdown()
@@ -260,6 +268,39 @@ def test_a_service_is_stopped_by_hand_and_given_back(browser: Browser, proxy: Ru
         expect(page.locator("section", has=page.locator("#actions"))).to_contain_text("maintenance")
 
 
+def test_an_incident_is_dealt_with_from_the_first_screen_to_its_end(browser: Browser, proxy: RunningProxy) -> None:
+    def calls() -> int:
+        headers = {"Authorization": f"Bearer {KEY_BATCH}"}
+        return httpx.get(f"{proxy.url}/map/v2/x", headers=headers, trust_env=False).status_code
+
+    with visit(browser, proxy, "OPERATOR") as page:
+        page.get_by_role("link", name="Open incidents: 2. The worst (critical): Caller batch").click()
+        mine = page.locator("#i-0a1b2c3d")
+        mine.get_by_role("button", name="I have seen it").click()
+        expect(mine).to_contain_text("seen by olaf")
+        assert calls() == 200
+        mine.get_by_text("Block the caller batch", exact=True).click()
+        mine.get_by_label("Reason").first.fill("runs in a loop")
+        mine.get_by_label("For how long").first.select_option("10m")
+        assert violations(page) == []
+        mine.get_by_role("button", name="Confirm: Block the caller batch").click()
+        expect(mine).to_contain_text("The caller batch is blocked until")
+        assert calls() == 503, "the very next call obeys"
+        page.locator(".rows .undo").filter(has_text="Undo").get_by_placeholder("Reason").fill("mended")
+        page.locator(".rows .undo").get_by_role("button", name="Undo").click()
+        expect(mine).to_contain_text("holds no more")
+        assert calls() == 200
+        mine.get_by_text("Add a note or resolve").click()
+        mine.get_by_label("What you found").fill("a loop without a pause")
+        mine.get_by_role("button", name="It is over").click()
+        expect(page.locator("#i-0a1b2c3d")).to_have_count(0)
+        page.goto(f"{proxy.admin_url}/alerts?incidents=&level=critical&seen=yes")
+        (found,) = page.locator("section:has(#incidents) .rows > li").all()
+        expect(found).to_contain_text("a loop without a pause")
+        page.goto(f"{proxy.admin_url}/alerts?incidents=open")
+        expect(page.locator("section:has(#incidents) .rows > li")).to_have_count(1)
+
+
 def test_a_viewer_sees_no_buttons_and_cannot_act_by_hand(browser: Browser, proxy: RunningProxy) -> None:
     with visit(browser, proxy, role="VIEWER") as page:
         page.goto(f"{proxy.admin_url}/emergency")
@@ -272,7 +313,7 @@ def test_a_viewer_sees_no_buttons_and_cannot_act_by_hand(browser: Browser, proxy
             assert answer.status_code == 303
             assert client.post(f"{proxy.admin_url}/do/emergency/bypass", data={**form, "csrf": "x"}).status_code == 303
         page.reload()
-        expect(page.locator(".rows .state")).to_have_count(0)
+        expect(page.locator("section:has(#force) .rows .state")).to_have_count(0)
 
 
 def test_a_form_of_another_site_does_nothing(browser: Browser, proxy: RunningProxy) -> None:

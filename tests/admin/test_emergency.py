@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +10,7 @@ import httpx
 import pytest
 
 from proxy.cli.app import main
-from proxy.core.emergency_model import Grade, Incident, Sort
-from proxy.rules_file import load_file
-from proxy.state import incidents
-from proxy.state.audit import Who
-from proxy.state.client import Client
-from proxy.state.keys import Keys
-from proxy.state.switches import Desk
+from tests.admin.seeds import opened, storm
 from tests.admin.test_frame import TOKENS, refused
 from tests.e2e.backend import Backend, running_backend
 from tests.harness import RunningProxy, running_proxy, spendgate
@@ -127,32 +120,8 @@ def test_what_cannot_be_done_is_told_in_the_askers_words(proxy: RunningProxy) ->
         assert refused(act(proxy, f"/emergency/{path}", **body)) == told
 
 
-def opened(proxy: RunningProxy, incident_id: str, cause: str = "errors:api") -> None:
-    """An incident as the leader opens it."""
-
-    async def begin() -> None:
-        loaded = load_file(str(proxy.rules), PEOPLE)
-        assert loaded.rules is not None
-        async with Client(f"unix://{proxy.data / 'valkey.sock'}") as client:
-            now_ms = await client.now_ms()
-            desk = Desk(client, Keys(), loaded.rules, Who("spendgate", "automatic"), now_ms)
-            facts = {
-                "api": "api",
-                "failed": "60",
-                "calls": "100",
-                "percent": "60",
-                "usual_percent": "1",
-                "minutes": "5",
-            }
-            grade = Grade.HIGH
-            made = Incident(incident_id, cause, Sort.ERRORS, "api:api", grade, grade, facts, desk.iso(now_ms))
-            assert await incidents.begin(desk, made, "why")
-
-    asyncio.run(begin())
-
-
 def test_an_incident_over_http_is_listed_seen_acted_upon_and_resolved(proxy: RunningProxy) -> None:
-    opened(proxy, "0a1b2c3d")
+    opened(proxy, PEOPLE, storm("0a1b2c3d"))
     mine = "/incidents/0a1b2c3d"
     (found,) = [one for one in act(proxy, "/incidents", "VIEWER").json()["incidents"] if one["id"] == "0a1b2c3d"]
     assert (found["title"], found["level"], found["state"]) == ("api: 60 % of its calls fail", "high", "open")
@@ -181,7 +150,7 @@ def test_an_incident_over_http_is_listed_seen_acted_upon_and_resolved(proxy: Run
 
 
 def test_an_incident_by_command(proxy: RunningProxy, capfd: pytest.CaptureFixture[str]) -> None:
-    opened(proxy, "1a1b2c3d", "errors:other")
+    opened(proxy, PEOPLE, storm("1a1b2c3d", cause="errors:other"))
 
     def run(*words: str, lang: str = "en") -> tuple[int, str, str]:
         capfd.readouterr()

@@ -7,7 +7,9 @@ import itertools
 import json
 from dataclasses import replace
 
+import httpx
 import pytest
+from aiohttp import web
 
 from proxy.control.emergency import Failures, Measures, StoreFacts
 from proxy.control.incidents import Keeper, Tells
@@ -15,13 +17,18 @@ from proxy.control.watch import Watcher
 from proxy.core.emergency_model import Action, Grade, Incident
 from proxy.core.model import Admitted, Denied, Reason
 from proxy.core.outcome import Outcome, Verdict
+from proxy.data.handler import Page
+from proxy.data.server import Listener
+from proxy.data.upstream import Pool
 from proxy.state import audit, incidents, services, switches
 from proxy.state.audit import Refused, Who
+from proxy.state.cache import Answers
 from proxy.state.client import Client, Stale
 from proxy.state.gate import Gate
 from proxy.state.outbox import Outbox
 from proxy.state.switches import Desk
 from tests.control.conftest import RULES, Lead
+from tests.harness import upstream
 from tests.state.calls import ask, bill
 
 STORM = Measures(failures=[Failures("openai", 100, 60)])
@@ -296,3 +303,53 @@ async def test_calls_that_the_store_was_away_for_are_an_incident_when_it_is_back
     await look(lead, watcher, 30)
     (found,) = await all_of(lead)
     assert (found.cause, found.facts["refused"], found.grade) == ("store:away", "3", Grade.MEDIUM)
+
+
+# --- end to end ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_runaway_caller_end_to_end_through_a_real_proxy(lead: Lead) -> None:
+    """The leader sees it, blocks it alone, the next proxied call is refused, and an hour later calls pass again."""
+
+    async def paid(_: web.Request) -> web.StreamResponse:
+        return web.json_response({})
+
+    async with upstream(paid) as api:
+        lead.use(
+            "version: 1\nbudgets: [{name: monthly, limit: 15000}]\n"
+            "callers: [{name: batch, key_env: KEY}, {name: web, key_env: KEY2}]\n"
+            f"apis: [{{name: api, upstream: {api.url}, prices: [{{per_request: 50}}]}}]\n"
+            "emergency: {automatic: {high: block_caller}}\n",
+            KEY="b" * 20,
+            KEY2="w" * 20,
+        )
+        gate = Gate(lead.store, lead.keys, clock=lead.clock, pinned=True, timezone=lead.rules.timezone)
+        pool = Pool()
+        page = Page(lead.rules, gate, pool, Answers(lead.store, lead.keys))
+        listener = Listener(page.handle, on_bad_request=page.on_bad_request)
+        await listener.start()
+        ((host, port),) = listener.addresses
+        watcher = Watcher(lead.context())
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as client:
+
+            async def said(key: str) -> tuple[int, str | None]:
+                answer = await client.get("/api/x", headers={"Authorization": f"Bearer {key * 20}"})
+                return answer.status_code, answer.headers.get("X-Spendgate-Reason")
+
+            assert await said("w") == (200, None)
+            await look(lead, watcher, 30)
+            for _ in range(8):
+                assert await said("b") == (200, None)
+            await look(lead, watcher, 3)
+            assert await said("b") == (503, "service_stopped")
+            assert await said("w") == (200, None)
+            (incident,) = [one for one in await all_of(lead) if one.cause == "runaway:batch"]
+            (taken,) = incident.actions
+            lead.clock.now_ms = taken.until_ms - 1
+            assert await said("b") == (503, "service_stopped")
+            lead.clock.now_ms = taken.until_ms
+            assert await said("b") == (200, None), "it has ended by itself"
+            assert ("incident", "critical", "open") in await told(lead)
+        await listener.drain(1.0)
+        await gate.drain(1.0)
+        await pool.close()

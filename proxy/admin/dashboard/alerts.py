@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.admin.dashboard import incidents
 from proxy.admin.dashboard.app import Action, Seen
 from proxy.admin.dashboard.look import Look, ms_of
 
@@ -13,7 +14,7 @@ _DELIVERED: Final = {"sent": "ok", "waiting": "pending", "dead": "dead", "droppe
 
 
 async def page(seen: Seen) -> dict[str, Any]:
-    """Values of alerts.html. query: severity, state."""
+    """Values of alerts.html. query: severity, state; incidents, level, seen."""
     look, ask = seen.look, seen.ask
     found = await ask.get("/alerts", {"limit": "200"})
     dead = (await ask.get("/alerts/dead-letters"))["letters"]
@@ -35,6 +36,7 @@ async def page(seen: Seen) -> dict[str, Any]:
             for letter in dead
         ],
         "may": ask.may("POST", "/alerts/{id}/acknowledge"),
+        **await incidents.history(seen),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.admin.dashboard import incidents
 from proxy.admin.dashboard.app import Action, Seen
 from proxy.admin.dashboard.look import Look, ms_of
 
@@ -47,6 +48,7 @@ async def page(seen: Seen) -> dict[str, Any]:
             *((f"caller:{name}", look.t("dash.of_caller", name=name)) for name in callers),
         ],
         "budgets": budgets,
+        **await incidents.opened(seen),
         "trail": [_entry(look, one) for one in trail],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proxy.admin.dashboard import emergency, overview
+from proxy.admin.dashboard import emergency, incidents, overview
 from proxy.admin.dashboard.app import Seen
 from proxy.admin.dashboard.look import Look, ms_of
 from proxy.state.ledger import Ledger
@@ -48,7 +48,7 @@ async def page(seen: Seen) -> dict[str, Any]:
         in_flight=len(await ledger.in_flight()),
         last=[entry async for entry in ledger.last(_LAST, look.now_ms)],
     )
-    return overview.context(look, facts)
+    return overview.context(look, facts) | {"trouble": await incidents.notice(seen)}
 
 
 def _by_themselves(look: Look, levels: Sequence[Mapping[str, Any]]) -> list[overview.Restriction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import alerts, emergency, forecast, gather, optimize, rules, services, usage
+from proxy.admin.dashboard import alerts, emergency, forecast, gather, incidents, optimize, rules, services, usage
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
@@ -17,4 +17,10 @@ PAGES = (
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
 )
 
-ACTIONS: tuple[Action, ...] = (*emergency.ACTIONS, *alerts.ACTIONS, *optimize.ACTIONS, *services.ACTIONS)
+ACTIONS: tuple[Action, ...] = (
+    *emergency.ACTIONS,
+    *incidents.ACTIONS,
+    *alerts.ACTIONS,
+    *optimize.ACTIONS,
+    *services.ACTIONS,
+)
