@@ -1,9 +1,10 @@
 """What a budget's status costs with a long past: thirteen months of days, and a ledger of a million calls beside them.
 
 The days are written as the settlement script writes them (five APIs, three rules each, eight callers), the ledger as
-a stream of entries. The leader then computes the status of four budgets, one of them of the whole year: the first time,
-when it has read nothing yet, and after that, as it does every few seconds. CPU is this process's own, which a busy
-machine does not change. Promised are 100 ms for a status, and 1 s for the first one of a fresh process.
+a stream of entries. The leader then computes the status of four budgets, one of them of the whole year: the very first
+time, when no leader has added up finished days yet (once for a rules.yaml), in a fresh process after that, and then as
+it does every few seconds. CPU is this process's own, which a busy machine does not change. Promised are 100 ms for a
+status, of a fresh process too, and 1 s for the very first one.
 
     python bench/status.py [--entries 1000000] [--days 395] [--promise-ms 100]
 """
@@ -90,7 +91,10 @@ async def measure(url: str, keys: Keys, rounds: int) -> list[Figure]:
             return (time.perf_counter() - began) * 1000, (time.process_time() - worked) * 1000
 
         first = [await timed(Gatherer(reader, keys), NOW_MS) for _ in range(5)]
-        figures.append(Figure("four budgets, nothing read yet (330 days)", *_of(first)))
+        figures.append(Figure("four budgets, the very first time (330 days)", *_of(first)))
+        await timed(Gatherer(reader, keys, writes=True), NOW_MS)
+        fresh = [await timed(Gatherer(reader, keys), NOW_MS) for _ in range(rounds)]
+        figures.append(Figure("a fresh process, once a leader has run", *_of(fresh)))
         kept = Gatherer(reader, keys)
         await timed(kept, NOW_MS)
         again = [await timed(kept, NOW_MS + number) for number in range(rounds)]
@@ -124,7 +128,7 @@ def main() -> None:
     print(f"ledger entries: {entries}")
     print(rig.table(["status of", "p50 ms", "worst ms", "CPU p50 ms"], rows))
     rig.save("status", facts, [asdict(one) for one in figures])
-    allowed = (FIRST_MS / PROMISED_MS * options.promise_ms, options.promise_ms)
+    allowed = (FIRST_MS / PROMISED_MS * options.promise_ms, options.promise_ms, options.promise_ms)
     slow = [one.what for one, most_ms in zip(figures, allowed, strict=True) if one.p50_ms > most_ms]
     if slow:
         raise SystemExit(f"bench: slower than promised: {', '.join(slow)}")

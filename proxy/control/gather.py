@@ -1,7 +1,8 @@
 """Gather what a budget's status is made of, from the counters, the day's roll-ups and the switches of one moment.
 
-Asks the store; decides nothing: status.py makes the status. Whoever lives long keeps one Gatherer: finished days are
-read once. The projection is the forecast that the leader keeps, where there is one.
+Asks the store; decides nothing: status.py makes the status. What a finished day cost a budget changes no more: whoever
+lives long keeps one Gatherer and adds it up once, and the leader's Gatherer writes it down, so that a fresh process
+reads a year as one number a day. The projection is the forecast that the leader keeps, where there is one.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from proxy.state.history import SETTLES_DAYS, History
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
 from proxy.state.reading import Reader
+from proxy.state.watching import FinishedDays
 
 
 class Gatherer:
-    """Statuses of a tenant's budgets."""
+    """Statuses of a tenant's budgets. Mutable state: the finished days' costs by budget, of one rule set."""
 
-    def __init__(self, reader: Reader, keys: Keys) -> None:
+    def __init__(self, reader: Reader, keys: Keys, *, writes: bool = False) -> None:
+        """writes: keep finished days' costs in the store (the leader does)."""
         self._reader = reader
+        self._writes = writes
+        self._finished_days = FinishedDays(reader, keys)
         self._keys = keys
         self._ledger = Ledger(reader, keys)
         self._history = History(reader, keys)
-        self._costs: dict[tuple[str, date], int] = {}
+        self._costs: dict[str, dict[date, int]] = {}
         self._digest = ""
 
     async def statuses(
@@ -42,14 +47,18 @@ class Gatherer:
         windows = [window_at(one.period, one.timezone, now_ms) for one in budgets]
         today = date.fromisoformat(local_day(now_ms, rules.timezone))
         began = [date.fromisoformat(local_day(window.start_ms, rules.timezone)) for window in windows]
-        days = await self._history.days(min([today, *began]), today)
+        await self._load(rules, budgets)
+        first = min(
+            [today, *(self._unknown(one.name, since, today) for one, since in zip(budgets, began, strict=True))]
+        )
+        days = await self._history.days(first, today)
         kept = await forecasts.read(self._reader, self._keys, [("budget", one.name) for one in budgets])
         switches = await self.switches(now_ms)
         states, _ = await services.read(self._reader, self._keys, now_ms) if rules.services else ({}, {})
         stopped = sorted(one.name for one in rules.services if states.get(one.name, {}).get("runs") is False)
         found = {}
         for budget, level, window, since, fields in zip(budgets, levels, windows, began, kept, strict=True):
-            finished = self._finished(budget, rules, [day for day in days if since <= day.day < today], today)
+            finished = await self._finished(budget, rules, days, since, today)
             projection = None
             if "json" in fields:
                 at_ms = round(datetime.fromisoformat(fields["at"]).timestamp() * 1000)
@@ -67,19 +76,35 @@ class Gatherer:
             )
         return found, days[-1]
 
-    def _finished(self, budget: Budget, rules: RuleSet, days: Sequence[Day], today: date) -> list[int]:
-        """What each finished day cost the budget; days that no late settlement changes are added up once."""
-        settled = today - timedelta(days=SETTLES_DAYS)
+    async def _load(self, rules: RuleSet, budgets: Sequence[Budget]) -> None:
+        """What was written down about these budgets' finished days, once; other rules may count other calls."""
         if self._digest != rules.digest:
             self._costs, self._digest = {}, rules.digest
-        fresh = [day for day in days if (budget.name, day.day) not in self._costs]
+        names = [budget.name for budget in budgets if budget.name not in self._costs]
+        self._costs |= await self._finished_days.read(names, rules.digest)
+
+    def _unknown(self, budget: str, since: date, today: date) -> date:
+        """The first day of the period whose cost is not known yet, today at the latest."""
+        known, day = self._costs[budget], since
+        while day < today and day in known:
+            day += timedelta(days=1)
+        return day
+
+    async def _finished(
+        self, budget: Budget, rules: RuleSet, days: Sequence[Day], since: date, today: date
+    ) -> list[int]:
+        """What each finished day of the period cost; days that no late settlement changes are added up once."""
+        known = self._costs[budget.name]
+        fresh = [day for day in days if since <= day.day < today and day.day not in known]
         found = finished_days(budget, rules, fresh)
-        self._costs |= {(budget.name, day): atoms for day, atoms in found.items() if day < settled}
-        costs = {
-            **found,
-            **{day.day: self._costs[budget.name, day.day] for day in days if (budget.name, day.day) in self._costs},
-        }
-        return [costs[day.day] for day in days if day.day in costs]
+        settled = today - timedelta(days=SETTLES_DAYS)
+        final = {day: atoms for day, atoms in found.items() if day < settled}
+        if final and self._writes:
+            over = [day for day in known if day < since]
+            await self._finished_days.write(budget.name, rules.digest, final, over)
+        costs = {**known, **found}
+        known |= final
+        return [costs[day] for day in sorted(costs) if since <= day < today]
 
     async def switches(self, now_ms: int) -> dict[str, int]:
         """The switches in force: name -> until (Unix ms)."""

@@ -1,16 +1,19 @@
 """Where each budget and each API will be at the end of its period: the forecast, joined to rules and roll-ups.
 
 PURE. Decides what of a running day is known already, and what holidays mean. The days up to yesterday are history; of
-today the part that is over is known and the rest expected.
+today the part that is over is known and the rest expected. Rent and free allowances come from ahead.py: the series that
+is forecast holds neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from math import hypot
 from typing import Any
 
+from proxy.control.ahead import Beyond, Rents, beyond, is_rent, rent_of, rents
 from proxy.control.forecast import DailySeries, Projection, project
 from proxy.control.forecast.backtest import Case, cases, coverage, scores
 from proxy.control.forecast.special import country_of, holiday_factors, holidays_of
@@ -64,19 +67,20 @@ def outlooks(
     zones decide their periods, the rule set's zone the days.
     """
     found = []
+    rent = rents(rules, now_ms, _last_day(rules, now_ms))
     for budget in rules.budgets:
         if budget.period.unit is PeriodUnit.HOUR:
             continue
         limit = (limits or {}).get(budget.name, budget.limit_atoms)
         made = _outlook(
-            rules, days, now_ms, _wanted_by(budget), budget.period, budget.timezone, budget.currency, country
+            rules, days, now_ms, _wanted_by(budget), budget.period, budget.timezone, budget.currency, country, rent
         )
         month = budget.period.unit is PeriodUnit.MONTH
         past = backtest(days, _wanted_by(budget)) if backtests and month else None
         found.append(_against_limit(_named(made, "budget", budget.name, past), limit))
     for api in apis_of(days):
         wanted = one_api(api)
-        made = _outlook(rules, days, now_ms, wanted, _MONTH, rules.timezone, rules.currency, country)
+        made = _outlook(rules, days, now_ms, wanted, _MONTH, rules.timezone, rules.currency, country, rent)
         found.append(_named(made, "api", api, backtest(days, wanted) if backtests else None))
     return found
 
@@ -88,11 +92,18 @@ def series_of(days: Sequence[Day], wanted: Callable[[Who], bool], last: date) ->
 
 
 def backtest(days: Sequence[Day], wanted: Callable[[Who], bool], months: int = 6, fewest_days: int = 28) -> list[Case]:
-    """The past month ends of a scope; empty when no month has enough days before it."""
+    """The past month ends of a scope; empty when no month has enough days before it. Rent was known beforehand."""
     if len(days) < 2:
         return []
-    series = series_of(days, wanted, days[-1].day - timedelta(days=1))
-    return [] if series is None else cases(series, months, fewest_days)
+    series = series_of(days, lambda who: wanted(who) and not is_rent(who), days[-1].day - timedelta(days=1))
+    rent = cost_days(days, lambda who: wanted(who) and is_rent(who))
+    return [] if series is None else [_with_rent_of_then(case, rent) for case in cases(series, months, fewest_days)]
+
+
+def _with_rent_of_then(case: Case, rent: Mapping[date, int]) -> Case:
+    known = sum(atoms for day, atoms in rent.items() if (day.year, day.month) == (case.month.year, case.month.month))
+    guesses = {name: guess + known for name, guess in case.guesses.items()}
+    return replace(case, actual=case.actual + known, guesses=guesses)
 
 
 def _wanted_by(budget: Budget) -> Callable[[Who], bool]:
@@ -104,6 +115,13 @@ def one_api(api: str) -> Callable[[Who], bool]:
     return lambda who: who[0] == api
 
 
+def _last_day(rules: RuleSet, now_ms: int) -> date:
+    """The last day of the longest period that runs."""
+    ends = [window_at(budget.period, budget.timezone, now_ms).end_ms for budget in rules.budgets]
+    ends.append(window_at(_MONTH, rules.timezone, now_ms).end_ms)
+    return date.fromisoformat(local_day(max(ends) - 1, rules.timezone)) + timedelta(days=1)
+
+
 def _outlook(
     rules: RuleSet,
     days: Sequence[Day],
@@ -113,26 +131,92 @@ def _outlook(
     timezone: str,
     currency: str,
     country: str | None,
+    rent: Rents,
 ) -> Outlook:
     window = window_at(period, timezone, now_ms)
     start = date.fromisoformat(local_day(window.start_ms, timezone))
     end = date.fromisoformat(local_day(window.end_ms - 1, timezone))
     today = date.fromisoformat(local_day(now_ms, rules.timezone))
-    costs = cost_days(days, wanted)
-    so_far = float(max(0, costs.get(today, 0)))
+    made = scope(rules, days, now_ms, wanted, start, end, rent, country)
+    rate = atoms_in(currency, 10**12, rules.currency, rules.fx, today) / 10**12
+    return Outlook("", "", window.label, currency, start, end, _scaled(made, rate))
+
+
+def scope(
+    rules: RuleSet,
+    days: Sequence[Day],
+    now_ms: int,
+    wanted: Callable[[Who], bool],
+    start: date,
+    end: date,
+    rent: Rents,
+    country: str | None = None,
+) -> Projection:
+    """What some calls and their rent will cost from `start` to `end`, in atoms of the rule set's currency.
+
+    The span holds today or begins later. rent: of ahead.rents(), up to `end`.
+    """
+    today = date.fromisoformat(local_day(now_ms, rules.timezone))
     day = window_at(_DAY, rules.timezone, now_ms)
     part = min(1.0, (now_ms - day.start_ms) / (day.end_ms - day.start_ms))
-    yesterday = today - timedelta(days=1)
-    series = series_of(days, wanted, yesterday)
+    yesterday, first = today - timedelta(days=1), max(start, today)
+    tiers = beyond(rules, days, now_ms, wanted, first, end)
+    apart = {tier.rule for tier in tiers}
+
+    def usual(who: Who) -> bool:
+        return wanted(who) and not is_rent(who) and who[1] not in apart
+
+    so_far = float(max(0, cost_days(days, usual).get(today, 0)))
+    series = series_of(days, usual, yesterday)
+    by_day = rent_of(rent, wanted, first, end)
+    accrued = float(sum(atoms for who, atoms in _costs(days, wanted, start) if is_rent(who)))
+    certain = accrued + sum(by_day)
     if series is None or not any(series.values):
         # The first day: what it has brought so far is all there is.
         known = DailySeries(yesterday, (so_far / max(SMALLEST_PART, part),))
-        made = project(known, yesterday, end, period_start=start, spent=0.0)
+        made = project(known, yesterday, end, period_start=start, spent=0.0, certain=certain)
     else:
         factors = _holidays(rules, series, end, country)
-        made = project(series, yesterday, end, period_start=start, day_factors=factors)
-    rate = atoms_in(currency, 10**12, rules.currency, rules.fx, today) / 10**12
-    return Outlook("", "", window.label, currency, start, end, _scaled(_with_today(made, so_far, part), rate))
+        made = project(series, yesterday, end, period_start=start, certain=certain, day_factors=factors)
+    if start <= today:
+        made = _with_today(made, so_far, part)
+    basis = "known" if made.basis == "none" and certain else made.basis
+    made = replace(made, spent=made.spent + accrued, daily=_added(made.daily, by_day), basis=basis)
+    for tier in tiers:
+        spent = sum(atoms for who, atoms in _costs(days, wanted, start) if who[1] == tier.rule)
+        made = _with_tier(made, tier, float(spent))
+    return made
+
+
+def _costs(days: Sequence[Day], wanted: Callable[[Who], bool], start: date) -> Iterator[tuple[Who, int]]:
+    """The roll-ups' lines since `start`."""
+    return ((who, atoms) for day in days if day.day >= start for who, atoms in day.cost.items() if wanted(who))
+
+
+def _added(daily: Sequence[float], more: Sequence[float]) -> tuple[float, ...]:
+    return tuple(one + other for one, other in zip(daily, more, strict=True))
+
+
+def _with_tier(made: Projection, tier: Beyond, spent: float) -> Projection:
+    """The projection with a rule that is forecast by its calls; both err by themselves, so squares add up."""
+    rest = sum(tier.daily)
+    total = made.month_end + spent + rest
+
+    def around(interval: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+        down = hypot(made.month_end - interval[0], max(0.0, rest - low))
+        up = hypot(interval[1] - made.month_end, max(0.0, high - rest))
+        return max(made.spent + spent, total - down), total + up
+
+    return replace(
+        made,
+        month_end=total,
+        interval80=around(made.interval80, tier.low80, tier.high80),
+        interval95=around(made.interval95, tier.low95, tier.high95),
+        models={name: value + spent + rest for name, value in made.models.items()},
+        spent=made.spent + spent,
+        daily=_added(made.daily, tier.daily),
+        basis=tier.basis if made.basis in ("none", "known") else made.basis,
+    )
 
 
 def _with_today(made: Projection, so_far: float, part: float) -> Projection:

@@ -68,7 +68,7 @@ class Watcher:
     ) -> None:
         self._context = context
         self._new_id = new_id
-        self._gatherer = Gatherer(context.client, context.keys)
+        self._gatherer = Gatherer(context.client, context.keys, writes=True)
         self._outbox = Outbox(context.client, context.keys)
         self._watching = Watching(context.client, context.keys)
         self._samples: list[PaceSample] = []

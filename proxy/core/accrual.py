@@ -21,6 +21,17 @@ class Slice:
     atoms: int
 
 
+def due(cost: FixedCost, timezone: str, from_ms: int, until_ms: int) -> int:
+    """Atoms of the cost's own currency that accrue between two instants: the sum of the slices there."""
+    total, found, start = money.to_atoms(cost.amount, cost.currency), 0, from_ms
+    while start < until_ms:
+        window = window_at(cost.period, timezone, start)
+        end, length = min(until_ms, window.end_ms), window.end_ms - window.start_ms
+        before, after = (total * (at - window.start_ms) // length for at in (start, end))
+        found, start = found + after - before, end
+    return found
+
+
 def slices(cost: FixedCost, timezone: str, from_ms: int, now_ms: int) -> Iterator[Slice]:
     """The whole hours since `from_ms` that are over. What a period's slices cost adds up to its amount exactly."""
     total = money.to_atoms(cost.amount, cost.currency)

@@ -16,8 +16,8 @@ Told = Mapping[str, Any]  # one outlook as `spendgate forecast --json` prints it
 
 
 async def keep(reader: Reader, keys: Keys, outlooks: Sequence[Told], now_ms: int, timezone: str, past_day: str) -> None:
-    """Replaces the forecasts of these scopes; others run out by themselves. past_day: of the past errors."""
-    commands: list[list[str | int]] = []
+    """Replaces all forecasts; those of other scopes are no longer listed. past_day: of the past errors."""
+    commands: list[list[str | int]] = [["DEL", keys.forecasts]]
     for told in outlooks:
         key = keys.forecast(told["kind"], told["name"])
         currency = told["currency"]
@@ -37,6 +37,8 @@ async def keep(reader: Reader, keys: Keys, outlooks: Sequence[Told], now_ms: int
         }
         commands.append(["HSET", key, *[word for pair in fields.items() for word in pair]])
         commands.append(["EXPIRE", key, FORECAST_KEPT_S])
+        commands.append(["SADD", keys.forecasts, f"{told['kind']}:{told['name']}"])
+    commands.append(["EXPIRE", keys.forecasts, FORECAST_KEPT_S])
     await reader.ask_all(commands, at_once=True)
 
 
@@ -54,8 +56,8 @@ def past_cover(fields: Mapping[str, str]) -> float | None:
 
 async def all_kept(reader: Reader, keys: Keys) -> list[dict[str, Any]]:
     """Every kept forecast as `spendgate forecast --json` prints it, with `at`; budgets first."""
-    found = await reader.scan(keys.forecast("", "").removesuffix("::") + ":")
-    replies = await reader.ask_all([("HMGET", key, "json", "at") for key in found])
+    listed = [scope.partition(":") for scope in await reader.ask("SMEMBERS", keys.forecasts)]
+    replies = await reader.ask_all([("HMGET", keys.forecast(kind, name), "json", "at") for kind, _, name in listed])
     told = [{**json.loads(text), "at": at} for text, at in replies if text]
     return sorted(told, key=lambda one: (one["kind"] != "budget", one["name"]))
 

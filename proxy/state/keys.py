@@ -21,6 +21,7 @@ IN_FLIGHT_KEPT_S = 40 * DAY_S  # refreshed by every reclaim while a proxy runs
 LIMITS_KEPT_S = 2 * DAY_S  # after the last call; a breaker two days after its last change or call
 SWITCHES_KEPT_S = 400 * DAY_S  # after the last switch
 PROXY_KEPT_S = 15
+PROXIES_KEPT_S = DAY_S  # after the last sign of life of any
 LEADER_KEPT_S = 40 * DAY_S  # after the last renewal: the fencing token only ever grows
 FORECAST_KEPT_S = 2 * DAY_S  # after the last forecast
 ADVICE_KEPT_S = 2 * DAY_S  # after the last look
@@ -54,8 +55,10 @@ PATTERNS: dict[str, str] = {
     "hosts:<day>": "hash",
     "learned:<rule>:<model>": "list",
     "proxy:<host>:<pid>": "hash",
+    "proxies": "zset",
     "leader": "hash",
     "forecast:<kind>:<name>": "hash",
+    "forecasts": "set",
     "advice": "hash",
     "recommendations": "hash",
     "cache:<digest>": "hash",
@@ -81,6 +84,7 @@ PATTERNS: dict[str, str] = {
     "outbox:dead": "stream",
     "status:<budget>": "hash",
     "status:<budget>:hours": "stream",
+    "status:<budget>:days": "hash",
     "pace": "stream",
     "hours:<day>": "hash",
 }
@@ -107,6 +111,7 @@ class Keys:
         "audit",
         "audit_head",
         "charges",
+        "forecasts",
         "incidents",
         "incidents_open",
         "leader",
@@ -116,6 +121,7 @@ class Keys:
         "outbox_later",
         "pace",
         "prefix",
+        "proxies",
         "reservations",
         "services",
         "switches",
@@ -130,6 +136,8 @@ class Keys:
         self.thresholds = f"{self.prefix}thresholds"
         self.leader = f"{self.prefix}leader"
         self.advice = f"{self.prefix}advice"
+        self.proxies = f"{self.prefix}proxies"
+        self.forecasts = f"{self.prefix}forecasts"
         self.charges = f"{self.prefix}charges"
         self.services = f"{self.prefix}services"
         self.audit = f"{self.prefix}audit"
@@ -224,6 +232,9 @@ class Keys:
 
     def status_hours(self, budget: str) -> str:
         return f"{self.prefix}status:{budget}:hours"
+
+    def status_days(self, budget: str) -> str:
+        return f"{self.prefix}status:{budget}:days"
 
     def hours(self, day: str) -> str:
         return f"{self.prefix}hours:{day}"

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from proxy.state.keys import PROXY_KEPT_S, Keys
+from proxy.state.gate import wall_ms
+from proxy.state.keys import PROXIES_KEPT_S, PROXY_KEPT_S, Keys
 from proxy.state.reading import Reader
 from proxy.state.store import ScriptError, Store, StoreUnavailable
 
 PUBLISH_EVERY_S: Final = 5.0
+# The list is only where to look; whether a proxy lives its own key says, so that clocks may differ this much.
+_LISTED_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,18 @@ class ProxyInfo:
 
 
 async def publish(store: Store, keys: Keys, info: ProxyInfo) -> None:
-    """Write it for the next 15 seconds. Raises StoreUnavailable."""
-    key = keys.proxy(info.host, info.pid)
+    """Write it for the next 15 seconds, and where it is found. Raises StoreUnavailable."""
+    key, now_s = keys.proxy(info.host, info.pid), wall_ms() // 1000
     fields: list[str | int] = []
     for name, value in asdict(info).items():
         fields += [name, value]
-    await asyncio.gather(store.call("HSET", key, *fields), store.call("EXPIRE", key, PROXY_KEPT_S))
+    await asyncio.gather(
+        store.call("HSET", key, *fields),
+        store.call("EXPIRE", key, PROXY_KEPT_S),
+        store.call("ZADD", keys.proxies, now_s, f"{info.host}:{info.pid}"),
+        store.call("ZREMRANGEBYSCORE", keys.proxies, "-inf", now_s - _LISTED_S),
+        store.call("EXPIRE", keys.proxies, PROXIES_KEPT_S),
+    )
 
 
 async def keep_published(store: Store, keys: Keys, now: Callable[[], ProxyInfo]) -> None:
@@ -57,6 +66,7 @@ async def keep_published(store: Store, keys: Keys, now: Callable[[], ProxyInfo])
         info = now()
         if store.connected:
             store.call("DEL", keys.proxy(info.host, info.pid)).add_done_callback(_forget)
+            store.call("ZREM", keys.proxies, f"{info.host}:{info.pid}").add_done_callback(_forget)
 
 
 def _forget(done: asyncio.Future[object]) -> None:
@@ -66,8 +76,8 @@ def _forget(done: asyncio.Future[object]) -> None:
 
 async def running(reader: Reader, keys: Keys) -> list[ProxyInfo]:
     """All workers that were alive within the last 15 seconds. Raises StoreUnavailable."""
-    names = await reader.scan(keys.prefix + "proxy:")
-    replies = await reader.ask_all([("HGETALL", name) for name in names])
+    listed = [name.rpartition(":") for name in await reader.ask("ZRANGE", keys.proxies, 0, -1)]
+    replies = await reader.ask_all([("HGETALL", keys.proxy(host, int(pid))) for host, _, pid in listed])
     return sorted((_info(fields) for fields in replies if "pid" in fields), key=lambda info: (info.host, info.pid))
 
 

@@ -1,6 +1,7 @@
 """What the leader writes down while it watches: each budget's status, its snapshots, how fast money went, hours.
 
-`status:<budget>` is the last status, for whoever asks; `status:<budget>:hours` keeps one an hour. `pace` is a sample of
+`status:<budget>` is the last status, for whoever asks; `status:<budget>:hours` keeps one an hour, and
+`status:<budget>:days` what each day that is over cost. `pace` is a sample of
 all counters every half minute, enough for a window of six hours. `hours:<day>` says what each API and caller spent in
 each hour. Only the leader writes, and only what any other leader would write too, so that nothing is fenced here.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
 
 from proxy.state.keys import HOURS_KEPT_S, PACE_KEPT_S, STATUS_KEPT_S, Keys
@@ -142,3 +144,33 @@ class Watching:
             if hours:
                 out[day] = hours
         return out
+
+
+class FinishedDays:
+    """What days that are over cost each budget, in atoms of its currency. Every method raises StoreUnavailable."""
+
+    def __init__(self, reader: Reader, keys: Keys) -> None:
+        self._reader = reader
+        self._keys = keys
+
+    async def read(self, budgets: Sequence[str], digest: str) -> dict[str, dict[date, int]]:
+        """Day -> atoms by budget; empty where nothing was written, or with other rules than those of the digest."""
+        replies = await self._reader.ask_all([("HGETALL", self._keys.status_days(name)) for name in budgets])
+        return {
+            name: {date.fromisoformat(day): int(atoms) for day, atoms in fields.items() if day != "rules"}
+            if fields.get("rules") == digest
+            else {}
+            for name, fields in zip(budgets, replies, strict=True)
+        }
+
+    async def write(self, budget: str, digest: str, costs: Mapping[date, int], over: Sequence[date]) -> None:
+        """Add days; forget those that are `over`, and all that other rules wrote."""
+        key = self._keys.status_days(budget)
+        commands: list[list[str | int]] = []
+        if await self._reader.ask("HGET", key, "rules") != digest:
+            commands.append(["DEL", key])
+        elif over:
+            commands.append(["HDEL", key, *[day.isoformat() for day in over]])
+        pairs: list[str | int] = [word for day, atoms in costs.items() for word in (day.isoformat(), atoms)]
+        commands += [["HSET", key, "rules", digest, *pairs], ["EXPIRE", key, STATUS_KEPT_S]]
+        await self._reader.ask_all(commands, at_once=True)

@@ -124,4 +124,5 @@ def test_the_status_bench_runs_over_a_long_past() -> None:
     # Other tests run beside this one, so that the promised time is not looked at here.
     said = run("status.py", "--entries", "2000", "--days", "60", "--rounds", "5", "--promise-ms", "1e9")
     assert "ledger entries: 2000" in said
+    assert "a fresh process, once a leader has run" in said
     assert "again, as every few seconds" in said

@@ -44,8 +44,7 @@ def test_a_weekly_pattern_goes_on(days: int) -> None:
     end = month_end(series.last)
     truth = of(weekly(days + 31)).between(end.replace(day=1), end)
     answer = project(series, series.last, end)
-    # Under three weeks, half of the blend does not believe in weekdays yet.
-    assert answer.month_end == pytest.approx(truth, rel=0.02 if days > 21 else 0.15)
+    assert answer.month_end == pytest.approx(truth, rel=0.02)
     assert answer.interval80[0] <= truth <= answer.interval80[1]
 
 
@@ -78,6 +77,32 @@ def test_after_a_jump_the_new_level_is_believed(since: int, factor: float) -> No
     truth = sum(values[120:])
     assert answer.month_end == pytest.approx(truth, rel=0.12)
     assert answer.interval80[0] <= truth <= answer.interval80[1]
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 3.0])
+@pytest.mark.parametrize("since", [1, 2, 3])
+def test_a_jump_too_young_to_be_believed_is_within_the_interval_and_so_is_its_end(since: int, factor: float) -> None:
+    rng = np.random.default_rng(since)
+    values = [w * n for w, n in zip(weekly(151), rng.uniform(0.9, 1.1, 151), strict=True)]
+    jumped = [value * (factor if i >= 120 - since else 1.0) for i, value in enumerate(values)]
+    series = of(jumped[:120])
+    answer = project(
+        series, series.last, series.last + timedelta(days=31), period_start=series.last + timedelta(days=1)
+    )
+    assert answer.interval80[0] <= sum(jumped[120:]) <= answer.interval80[1]
+    assert answer.interval80[0] <= sum(values[120:]) <= answer.interval80[1]
+    before = of(values[:120])
+    calm = project(before, before.last, before.last + timedelta(days=31), period_start=before.last + timedelta(days=1))
+    assert answer.interval80[1] - answer.interval80[0] > 3 * (calm.interval80[1] - calm.interval80[0])
+
+
+@pytest.mark.parametrize("days", [8, 10, 14, 20])
+def test_with_less_than_three_weeks_the_last_week_itself_is_the_answer(days: int) -> None:
+    rng = np.random.default_rng(days)
+    series = of(list(rng.lognormal(3, 0.5, days)))
+    answer = project(series, series.last, month_end(series.last))
+    assert answer.month_end == pytest.approx(answer.models["seasonal_naive"])
+    assert answer.interval80[0] < answer.month_end < answer.interval80[1]
 
 
 def test_after_a_stop_nothing_is_expected_and_a_return_is_not_excluded() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from proxy.state.proxies import ProxyInfo, publish
 from proxy.state.repeats import Repeats
 from proxy.state.store import Store
 from proxy.state.switches import Desk
-from proxy.state.watching import PaceSample, Watching
+from proxy.state.watching import FinishedDays, PaceSample, Watching
 from tests.state.calls import SEOUL, ask, bill, free_tier, monthly, won
 from tests.state.conftest import Server
 
@@ -77,7 +78,9 @@ EXPECTED = {
     "unconfirmed:*": ["spendgate:{main}:unconfirmed:00000000000000000000000dead"],
     "SISMEMBER": ["1"],
     "LRANGE": [str(won("1300.5"))],
+    "ZRANGE 'KEY:proxies": ["x:1"],
     "proxy:*": ["spendgate:{main}:proxy:"],
+    "SMEMBERS 'KEY:forecasts": ["budget:monthly"],
     "HMGET 'KEY:leader": ["host:1", "1"],
     "--pattern 'KEY:session": ["spendgate:{main}:session:0abc"],
     "HMGET 'KEY:forecast": ["12000 KRW", "11000 KRW", "13000 KRW", "4.2"],
@@ -91,6 +94,7 @@ EXPECTED = {
     "HGETALL 'KEY:audit:head": ["count", "1", "hash"],
     "HMGET 'KEY:status:monthly' spent": ["1400.5", "1099.5", "ok", "50.25"],
     "HGET 'KEY:status:monthly' document": ['"daily_average": "50.25"'],
+    "HGETALL 'KEY:status:monthly:days": ["2026-11-25", "1400500000"],
     "XREVRANGE 'KEY:status:monthly:hours": ["2026-11-26T21+0900", '"spent": "1400.5"'],
     "XREVRANGE 'KEY:alerts": ["a1b2c3d4e5"],
     "HGETALL 'KEY:alerts:open": ["open|breaker:openai", "a1b2c3d4e5", "at|thresholds", "7-0"],
@@ -197,6 +201,7 @@ async def _told(client: Client, keys: Keys) -> None:
     status = {"spent": "1400.5", "left": "1099.5", "state": "ok", "daily_average": "50.25"}
     await watching.publish("monthly", status, now)
     assert await watching.snapshot("monthly", status, "2026-11-26T21+0900")
+    await FinishedDays(client, keys).write("monthly", "0abc", {date(2026, 11, 25): won("1400.5")}, [])
     await watching.write_hour(local_day(now, SEOUL), 21, {"api|openai": won("1400.5")})
     spent = {"monthly": (local_month(now, SEOUL), won("1400.5"))}
     await watching.sample(PaceSample(now, local_day(now, SEOUL), spent, {"api|openai": won("1400.5")}))

@@ -20,10 +20,8 @@ HALF_LIFE_DAYS = 90.0
 PULL = 0.2
 ORIGINS, STEP_DAYS = 32, 3
 FEWEST_ORIGINS = 6
-SHORT_DAYS = 21  # below this only models without a trend are asked
-SHORT_MODELS = frozenset({"seasonal_naive", "quick"})
-FIRST_DAYS = 10  # below this no weekday is known: the last days themselves, and their mean
-FIRST_MODELS = frozenset({"seasonal_naive", "seasonal"})
+SHORT_DAYS = 21  # below this nothing is seen twice: no blend was better than the last week itself
+SHORT_MODELS = frozenset({"seasonal_naive"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,7 @@ def weights(past: Past, available: Values, history_days: int) -> Values:
     """One weight a model, together 1; `available`: true where the model answers now."""
     usable = available.astype(bool)
     if history_days < SHORT_DAYS:
-        asked = FIRST_MODELS if history_days < FIRST_DAYS else SHORT_MODELS
-        usable = usable & np.array([name in asked for name in NAMES])
+        usable = usable & np.array([name in SHORT_MODELS for name in NAMES])
     trust = np.ones(len(NAMES))
     scale = past.truth.mean() if len(past.truth) else 0.0
     if scale > 0:

@@ -6,7 +6,7 @@ days left), and the bounds: nothing falls below what has been spent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -17,9 +17,10 @@ from proxy.control.forecast.ensemble import blend, look_back, weights
 from proxy.control.forecast.interval import half_widths
 from proxy.control.forecast.models import NAMES, Task
 from proxy.control.forecast.series import DailySeries, Values
-from proxy.control.forecast.shift import idle_days, levelled
+from proxy.control.forecast.shift import fresh_step, idle_days, levelled
 
 Interval = tuple[float, float]
+LEVEL_WEEKS = 4  # what the days ahead would bring if a young step were none
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def project(
     if not values.any():
         return _flat(base, "none", known, left)
     idle = idle_days(values)
+    as_spent, step = values, fresh_step(values)
     values, weekday, settled = levelled(values, weekday)
     task = Task(values, weekday, skipped + left)
     scale = np.ones(task.days)
@@ -85,6 +87,12 @@ def project(
     daily = np.maximum(blend(paths.T, weight), 0)[skipped:]
     rest = float(daily.sum())
     widths = half_widths(past, weight, task, settled)
+    ways = [rest]
+    if step is not None:
+        since, times = step
+        before = Task(as_spent[:-since], weekday, since + task.days)
+        usual = float((before.weeks(LEVEL_WEEKS)[since:] * scale)[skipped:].sum())
+        ways += [usual, usual * times]
     if idle:
         return _stopped(base, known, left, values, idle)
     answers = {name: base + float(path.sum()) for name, path in zip(NAMES, paths, strict=True) if path[0] == path[0]}
@@ -94,8 +102,8 @@ def project(
     answers["ensemble"] = base + rest
     return Projection(
         base + rest,
-        _around(base, rest, widths[0.80]),
-        _around(base, rest, widths[0.95]),
+        _around(base, ways, widths[0.80]),
+        _around(base, ways, widths[0.95]),
         answers,
         "short" if len(values) < 21 else "year" if len(values) >= models.YEAR + models.LEVEL_DAYS else "history",
         known,
@@ -105,16 +113,22 @@ def project(
     )
 
 
-def _around(base: float, rest: float, half: float) -> Interval:
+def _around(base: float, ways: Sequence[float], half: float) -> Interval:
+    """ways: what the rest may come to: the answer, and the levels before and after a step that is too young to tell.
+
+    Errors grow with the level that they are of.
+    """
+    rest, high = ways[0], max(ways)
+    low, half_high = min(ways) - half, half * (high / rest if high > rest > 0 else 1.0)
     # A hair lower: sums of the same days in another order must not fall outside.
-    return float((base + max(0.0, rest - half)) * (1 - 1e-9)), float((base + rest + half) * (1 + 1e-9))
+    return float((base + max(0.0, low)) * (1 - 1e-9)), float((base + high + half_high) * (1 + 1e-9))
 
 
 def _stopped(base: float, spent: float, left: int, values: Values, idle: int) -> Projection:
     """Nothing is expected; the interval's upper end is what it would cost if it began again (Laplace's rule)."""
     lived = values[: len(values) - idle][-28:]
     again = float(lived.mean()) * left / (idle + 2) if len(lived) else 0.0
-    low = _around(base, 0.0, 0.0)[0]
+    low = _around(base, (0.0,), 0.0)[0]
     answers = {"ensemble": base, "naive": base}
     return Projection(
         base, (low, base + again), (low, base + 3 * again), answers, "stopped", spent, left, (0.0,) * left

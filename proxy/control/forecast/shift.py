@@ -14,6 +14,8 @@ from proxy.control.forecast.profile import SMALLEST_FACTOR, weekday_factors
 from proxy.control.forecast.series import Values
 
 SHORTEST, LONGEST = 4, 35  # days since the step
+FRESH_WEEKS = 3  # before a weekday's scatter is known
+FRESH_GAP = 2.5  # each of the last one to three days that far off, in scatters: a step, or an odd day
 BEFORE_DAYS = 42
 SMALLEST_STEP = 0.47  # of the logarithm: by 1.6
 SMALLEST_GAP = 3.0  # the step in scatters
@@ -67,6 +69,27 @@ def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
     moved = values.copy()
     moved[: n - at] *= now / then
     return moved, weekday, at
+
+
+def fresh_step(values: Values) -> tuple[int, float] | None:
+    """(since how many days, how many times what their weekdays usually bring) the last one to three stand far off.
+
+    Too young to be believed, and too far off to be left out: the interval has to hold both ways on. None: nothing does.
+    """
+    for since in range(SHORTEST - 1, 0, -1):
+        weeks = min((len(values) - since) // 7, BEFORE_DAYS // 7)
+        if weeks < FRESH_WEEKS:
+            continue
+        before = values[len(values) - since - 7 * weeks : len(values) - since].reshape(weeks, 7)
+        after, usual = values[-since:], before.mean(axis=0)[:since]  # the days after begin with the oldest's weekday
+        least = 0.05 * float(before.mean()) + 1e-300
+        logs = np.log(before + least)
+        spread = float(np.sqrt(((logs - logs.mean(axis=0)) ** 2).sum() / (7 * (weeks - 1)))) + 0.02
+        away = np.log(after + least) - logs.mean(axis=0)[:since]
+        far = float(np.abs(away).min()) > max(SMALLEST_STEP, FRESH_GAP * spread)
+        if far and (away.min() > 0 or away.max() < 0) and usual.sum() > 0:
+            return since, float(after.sum() / usual.sum())
+    return None
 
 
 def _along(logs: Values) -> float:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from proxy.control.forecast import project
+from proxy.control.ahead import rents
 from proxy.control.optimize.plan import Expected
-from proxy.control.outlook import one_api, series_of
+from proxy.control.outlook import one_api, scope
 from proxy.core.history import Day, apis_of
 from proxy.core.model import RuleSet
 from proxy.core.windows import local_day
@@ -21,12 +21,10 @@ def expectations(rules: RuleSet, days: Sequence[Day], now_ms: int) -> tuple[Expe
     today = date.fromisoformat(local_day(now_ms, rules.timezone))
     start = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
     end = (start + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    yesterday = today - timedelta(days=1)
+    rent = rents(rules, now_ms, end)
     found = []
-    for api in apis_of(days):
-        series = series_of(days, one_api(api), yesterday)
-        if series is not None:
-            made = project(series, yesterday, end, period_start=start)
-            low, high = made.interval80
-            found.append(Expected(f"{start:%Y-%m}", api, round(made.month_end), round(low), round(high)))
+    for api in sorted({*apis_of(days), *(cost.stands_under for cost in rules.fixed_costs)}):
+        made = scope(rules, days, now_ms, one_api(api), start, end, rent)
+        low, high = made.interval80
+        found.append(Expected(f"{start:%Y-%m}", api, round(made.month_end), round(low), round(high)))
     return tuple(found)
