@@ -97,7 +97,7 @@ def _problems(desk: Desk) -> Callable[[web.Request, Next], Awaitable[web.StreamR
             return Problem(500, "internal").response(language)
         except (ConnectionError, TimeoutError):
             raise
-        except Exception as error:
+        except Exception as error:  # a mistake of ours in any handler: told in the log, and to nobody else
             log.exception("admin.failed", path=request.path, error=type(error).__name__)
             return Problem(500, "internal").response(language)
 

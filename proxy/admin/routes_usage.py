@@ -47,7 +47,8 @@ class Usage(Answer):
     last: str = Field(serialization_alias="to")
     calls: int
     cost: str
-    saved: str
+    saved: str = Field(description="What was not spent because an answer was kept or something cheaper was called.")
+    saved_by_cache: str = Field(description="The part of `saved` that kept answers saved; the rest is the ladder's.")
     apis: list[UsageRow]
     rules: list[UsageRow]
     callers: list[UsageRow]
@@ -139,6 +140,7 @@ async def usage_of(call: Call) -> Usage:
         calls=found.total.calls,
         cost=text(found.total.cost_atoms),
         saved=text(found.total.saved_atoms),
+        saved_by_cache=text(found.total.saved_cache_atoms),
         apis=rows(found.apis, found.denied),
         rules=rows(found.rules, {}),
         callers=rows(found.callers, {}),

@@ -156,6 +156,6 @@ async def _repeat(job: Job, context: Context) -> None:
             log.warning("job.stale", job=job.name, fence=context.fence)
         except StoreUnavailable as error:
             log.warning("job.store_unavailable", job=job.name, reason=str(error))
-        except Exception as error:
+        except Exception as error:  # whatever one job gets wrong, the others go on, and it has its next turn
             log.exception("job.failed", job=job.name, error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(max(0.0, job.every_s - (time.monotonic() - began_s)))

@@ -28,6 +28,7 @@ class Sum:
     calls: int = 0
     cost_atoms: int = 0
     saved_atoms: int = 0
+    saved_cache_atoms: int = 0  # part of saved_atoms: by kept answers; the rest by cheaper calls
 
     def add(self, kind: str, number: int) -> None:
         if kind == "calls":
@@ -36,6 +37,8 @@ class Sum:
             self.cost_atoms += number
         elif kind == "saved":
             self.saved_atoms += number
+        elif kind == "saved_cache":
+            self.saved_cache_atoms += number
 
 
 @dataclass(slots=True)
@@ -101,7 +104,7 @@ def added_up(days: Sequence[str], fields_of: Sequence[Mapping[str, str]]) -> Day
         for name, text in fields.items():
             kind, _, rest = name.partition("|")
             number = int(text)
-            if kind in ("calls", "cost", "saved"):
+            if kind in ("calls", "cost", "saved", "saved_cache"):
                 api, rule, caller = rest.split("|", 2)
                 for one in (
                     *(found.total, today, found.apis.setdefault(api, Sum())),

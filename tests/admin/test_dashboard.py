@@ -13,6 +13,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -184,6 +186,34 @@ def test_the_number_moves_within_a_second_of_a_call(browser: Browser, proxy: Run
         before = int(spent.inner_text().strip("₩").replace(",", ""))
         assert spend(proxy).status_code == 200
         expect(spent).to_have_text(f"₩{before + 25}", timeout=2_000)
+
+
+def test_programs_hear_what_moves_within_a_second(proxy: RunningProxy) -> None:
+    key = {"Authorization": f"Bearer {TOKENS['TOKEN_ADMIN']}"}
+    url = f"{proxy.admin_url}/api/v1"
+    with httpx.Client(trust_env=False, headers=key, timeout=15) as client:
+        assert httpx.get(f"{url}/events", trust_env=False).status_code == 401
+        with client.stream("GET", f"{url}/events") as answer:
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            lines = answer.iter_lines()
+
+            def heard(name: str) -> Any:
+                """The next event of this kind: whole, and as its route answers."""
+                while next(lines) != f"event: {name}":
+                    pass
+                return json.loads(next(lines).removeprefix("data: "))
+
+            before = Decimal(heard("levels")["budgets"][0]["spent"])
+            assert heard("emergency") == client.get(f"{url}/emergency").json()
+            assert [one["name"] for one in heard("services")["services"]] == ["database", "reports"]
+            assert "alerts" in heard("alerts")
+            assert spend(proxy).status_code == 200
+            while Decimal(heard("levels")["budgets"][0]["spent"]) != before + 25:
+                pass  # reserved first
+            done = client.post(f"{url}/emergency/block", json={"target": "api:map", "reason": "a test"}).json()
+            assert [one["field"] for one in heard("emergency")["switches"]] == ["api:map"]
+            client.post(f"{url}/emergency/undo/{done['number']}", json={"reason": "over"})
+            assert heard("emergency")["switches"] == []
 
 
 def test_first_screen_says_what_is_gone_and_what_is_left(browser: Browser, proxy: RunningProxy) -> None:

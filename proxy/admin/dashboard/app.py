@@ -111,6 +111,7 @@ class Dashboard:
         app.router.add_post("/logout", self._logout)
         app.router.add_get("/live", self._stream)
         app.router.add_get("/static/{version}/{name}", self._file)
+        app[news.LIVE] = self._live
         app.cleanup_ctx.append(self._keep_news)
 
     async def _keep_news(self, _app: web.Application) -> Any:
@@ -215,9 +216,7 @@ class Dashboard:
                 self._common(request, fresh.look, visitor, page.name) | values
             )
 
-        response = web.StreamResponse(
-            headers={**SECURITY, "Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-        )
+        response = web.StreamResponse(headers={**SECURITY, **news.STREAM})
         await response.prepare(request)
         await response.write(news.BEAT)
         with self._live.watching(key, draw) as picture, contextlib.suppress(ConnectionError):
@@ -248,6 +247,8 @@ class Dashboard:
         asked: list[Command] = [("HMGET", level, "spent", "reserved", "increase") for level in levels]
         asked += [("HLEN", keys.day(local_day(now_ms, rules.timezone))), ("ZCARD", keys.leases)]
         asked += [("HGETALL", keys.switches), ("XLEN", keys.ledger(local_month(now_ms, rules.timezone)))]
+        asked += [("HGETALL", keys.services), ("XREVRANGE", keys.alerts, "+", "-", "COUNT", 1)]
+        asked += [("HGETALL", keys.alerts_open)]
         return f"{rules.digest} {await client.ask_all(asked)}"
 
     # --- files -------------------------------------------------------------------------------------------------------

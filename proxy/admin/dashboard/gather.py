@@ -44,6 +44,7 @@ async def page(seen: Seen) -> dict[str, Any]:
             *await _guards(seen),
         ],
         saved=month["saved"],
+        saved_by_cache=month["saved_by_cache"],
         today=await ledger.today(look.timezone, look.now_ms),
         in_flight=len(await ledger.in_flight()),
         last=[entry async for entry in ledger.last(_LAST, look.now_ms)],

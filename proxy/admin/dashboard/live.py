@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from proxy.state.store import StoreUnavailable
 
@@ -74,7 +75,7 @@ class Live:
             picture.show(await picture.draw())
         except StoreUnavailable:
             raise
-        except Exception:
+        except Exception:  # a mistake of ours in one page must not stop the news of all others
             log.exception("dashboard.draw_failed")
 
     @contextlib.contextmanager
@@ -95,10 +96,15 @@ class Live:
                 self._someone.clear()
 
 
-def event(html: str) -> bytes:
+LIVE: Final = web.AppKey("live", Live)
+STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+
+
+def event(text: str, name: str = "") -> bytes:
     """A picture as one message of the stream."""
-    lines = "".join(f"data: {line}\n" for line in html.splitlines())
-    return f"{lines}\n".encode()
+    named = f"event: {name}\n" if name else ""
+    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+    return f"{named}{lines}\n".encode()
 
 
 BEAT: Final = b"event: beat\ndata: .\n\n"

@@ -43,6 +43,7 @@ class Overview:
     projections: Mapping[str, Projection] = field(default_factory=dict)
     restrictions: Sequence[Restriction] = ()
     saved: str = "0"  # by kept answers and cheaper calls, this month
+    saved_by_cache: str = "0"  # of that, by kept answers
     today: Mapping[str, Any] = field(default_factory=dict)  # API -> Spent
     in_flight: int = 0
     last: Sequence[Mapping[str, Any]] = ()
@@ -75,6 +76,10 @@ def context(look: Look, facts: Overview) -> dict[str, Any]:
             {"kind": one.kind, "what": one.what, "until": look.until(one.until_ms)} for one in facts.restrictions
         ],
         "saved": look.money(facts.saved),
+        "saved_by": [
+            (look.t("dash.saved_by_cache"), look.money(facts.saved_by_cache)),
+            (look.t("dash.saved_by_ladder"), look.money(Decimal(facts.saved) - Decimal(facts.saved_by_cache))),
+        ],
         "today": {
             "cost": look.money(money.from_atoms(spent_today, look.currency)),
             "calls": look.count(sum(spent.calls for spent in facts.today.values())),

@@ -75,10 +75,8 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.restricted_now": {"en": "Restricted now", "ko": "지금 제한된 것"},
     "dash.nothing_restricted": {"en": "Nothing is restricted.", "ko": "제한된 것이 없습니다."},
     "dash.saved": {"en": "Saved this month", "ko": "이달 절약"},
-    "dash.saved_by": {
-        "en": "by kept answers and by cheaper calls near the limit",
-        "ko": "캐시된 응답과 한도 근처에서 더 싼 호출로 아낀 금액",
-    },
+    "dash.saved_by_cache": {"en": "Kept answers", "ko": "캐시된 응답"},
+    "dash.saved_by_ladder": {"en": "Cheaper calls near the limit", "ko": "한도 근처의 더 싼 호출"},
     "dash.today": {"en": "Today", "ko": "오늘"},
     "dash.calls": {"en": "Calls", "ko": "호출"},
     "dash.refused": {"en": "Refused", "ko": "거절"},

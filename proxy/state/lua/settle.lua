@@ -170,7 +170,10 @@ if cost ~= cost_before then
   call('HINCRBY', DAY, 'cost|' .. who, more)
   if call('ZINCRBY', CALLERS, more, caller) == more then live_until(CALLERS, keep_days, clock(given)) end
 end
-if mode == 'settle' and ARGV[3] then call('HINCRBY', DAY, 'saved|' .. who, ARGV[3]) end
+if mode == 'settle' and ARGV[3] then
+  call('HINCRBY', DAY, 'saved|' .. who, ARGV[3])
+  if string.find(remark, 'cache_', 1, true) then call('HINCRBY', DAY, 'saved_cache|' .. who, ARGV[3]) end
+end
 for word in string.gmatch(remark, '%S+') do call('HINCRBY', DAY, 'note|' .. api .. '|' .. word, 1) end
 if sample then
   call('LPUSH', LEARNED, int(sample))
