@@ -57,6 +57,7 @@ admin:
     - {{name: olaf, role: operator, token_env: TOKEN_OPERATOR}}
     - {{name: vera, role: viewer, token_env: TOKEN_VIEWER}}
 """
+MENU = "Language, theme and account"
 PAGES = ("/", "/forecast", "/optimize", "/services", "/usage", "/alerts", "/rules", "/emergency")
 
 
@@ -243,6 +244,91 @@ def act(page: Page, name: str, **fields: str) -> None:
             place.fill(value)
     form.locator("button").click()
     expect(page.locator(".notice.done")).to_be_visible()
+
+
+def test_each_act_says_what_it_will_do_before_it_is_done(browser: Browser, proxy: RunningProxy) -> None:
+    limit = Decimal(proxy.budget()["limit"])
+    with visit(browser, proxy) as page:
+        page.goto(f"{proxy.admin_url}/emergency")
+        for act in ("lift", "bypass", "block", "stop"):
+            expect(page.locator(f"form[action='/do/emergency/{act}'] .will")).to_contain_text(
+                "From the next request until"
+            )
+        form = page.locator("form[action='/do/emergency/increase']")
+        form.locator("[name=amount]").press_sequentially("500")
+        will = form.locator(".will")
+        expect(will).to_contain_text(f"monthly: the limit goes from ₩{limit:,} to ₩{limit + 500:,}, until")
+        expect(form.locator("[name=amount]")).to_be_focused()
+        form.locator("[name=budget]").select_option("chat-daily")
+        expect(will).to_contain_text("chat-daily: the limit goes from")
+        page.locator("#block-target").select_option("api:map")
+        page.locator("#block-until").select_option("")
+        will = page.locator("form[action='/do/emergency/block'] .will")
+        expect(will).to_contain_text("From the next request until it is undone.")
+        expect(will).to_contain_text("API map: every call that costs money gets 503.")
+        assert search(proxy)[1] != "service_stopped", "nothing was done yet"
+        assert violations(page) == []
+
+
+def test_everything_is_within_reach_of_the_keyboard(browser: Browser, proxy: RunningProxy) -> None:
+    where = "document.activeElement.textContent.trim() || document.activeElement.getAttribute('aria-label')"
+    with visit(browser, proxy) as page:
+        page.goto(proxy.admin_url)
+        walked = []
+        for _ in range(11):
+            page.keyboard.press("Tab")
+            walked.append(page.evaluate(where))
+            assert page.evaluate("document.activeElement.matches(':focus-visible')")
+        tabs = ["Overview", "Cost forecast", "Optimisation", "Services", "API usage", "Alerts", "Rules"]
+        assert walked == ["Skip to the content", "spendgate", *tabs, "Emergency desk", MENU]
+        page.keyboard.press("Enter")
+        expect(page.locator("details.menu .sheet")).to_be_visible()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(page.locator("details.menu .sheet")).to_be_hidden()
+        assert page.evaluate(where) == MENU, "focus returns to what opened the menu"
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{proxy.admin_url}/emergency")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+        reached = []
+        while "block-reason" not in reached:
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.id"))
+            assert len(reached) < 40
+        assert [one for one in reached if one] == [
+            *("lift-target", "lift-until", "lift-reason", "increase-budget", "increase-amount", "increase-reason"),
+            *("bypass-until", "bypass-reason", "block-target", "block-until", "block-reason"),
+        ]
+        page.locator("#block-target").select_option("api:map")
+        page.locator("#block-reason").focus()
+        page.keyboard.type("by keyboard")
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice.done[role=alert]")).to_be_visible()
+        undo_all(page)
+
+
+def test_on_paper_a_page_is_dark_on_white_with_its_figures_and_no_buttons(
+    browser: Browser, proxy: RunningProxy
+) -> None:
+    with visit(browser, proxy, color_scheme="dark") as page:
+        page.context.add_cookies([{"name": "spendgate_theme", "value": "dark", "url": proxy.admin_url}])
+        for path in PAGES:
+            page.goto(proxy.admin_url + path)
+            page.emulate_media(media="print")
+            look = "(one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor])(document.body)"
+            assert page.evaluate(look) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+            for hidden in (".tabs", ".tools", "main button", "main input"):
+                expect(page.locator(hidden).locator("visible=true")).to_have_count(0)
+            expect(page.locator("footer .paper")).to_contain_text("As of 2")
+            for table in page.locator(".as-table table").all():
+                expect(table).to_be_visible()
+            page.set_viewport_size({"width": 720, "height": 1000})  # A4 with its margins
+            assert page.evaluate("document.documentElement.scrollWidth") <= 720
+            page.emulate_media(media="screen")
+            page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def undo_all(page: Page) -> None:

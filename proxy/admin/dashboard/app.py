@@ -26,7 +26,7 @@ from proxy.admin.dashboard.session import COOKIE, Sessions, TooManyTries, Visito
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Desk, Route
 from proxy.core.text import LANGUAGES
-from proxy.core.windows import local_day, local_month, window_at
+from proxy.core.windows import iso, local_day, local_month, window_at
 from proxy.state.reading import Command
 from proxy.state.store import StoreUnavailable
 
@@ -232,7 +232,8 @@ class Dashboard:
                 except TimeoutError:
                     await response.write(news.BEAT)
                     with contextlib.suppress(StoreUnavailable):
-                        if await self._sessions.visitor(request) is None:
+                        # Who may only look may leave a page on a wall; whoever can act is asked to sign in again.
+                        if await self._sessions.visitor(request, active=visitor.role == "viewer") is None:
                             await response.write(news.ENDED)
                             break
         return response
@@ -307,6 +308,7 @@ class Dashboard:
             "page": page,
             "path": request.path_qs if request.path != "/live" else (known.path if known else "/"),
             "now_text": look.clock(look.now_ms),
+            "printed_text": iso(look.now_ms, look.timezone)[:16].replace("T", " "),
             "timezone": look.timezone,
             "version": self._desk.version,
             "secured": rules is not None and bool(rules.admin.tokens),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.admin.dashboard import incidents
+from proxy.admin.dashboard import foretell, incidents
 from proxy.admin.dashboard.app import Action, Seen
 from proxy.admin.dashboard.look import Look, ms_of
 
@@ -22,6 +22,7 @@ async def page(seen: Seen) -> dict[str, Any]:
     budgets = [budget.name for budget in rules.budgets] if rules is not None else []
     apis = [api.name for api in rules.apis] if rules is not None else []
     callers = [caller.name for caller in rules.callers] if rules is not None else []
+    acts = [name for name in ACTS if ask.may("POST", f"/emergency/{name}")]
     return {
         "title": look.t("dash.emergency"),
         "in_force": [
@@ -34,7 +35,8 @@ async def page(seen: Seen) -> dict[str, Any]:
             for one in standing["switches"]
         ],
         "waiting": [_entry(look, one) for one in standing["waiting"]],
-        "acts": [name for name in ACTS if ask.may("POST", f"/emergency/{name}")],
+        "acts": acts,
+        "wills": {name: await foretell.will(seen, name, {"until": SPANS[0]}) for name in acts},
         "may_undo": ask.may("POST", "/emergency/undo/{number}"),
         "may_approve": ask.may("POST", "/emergency/approve/{number}"),
         "spans": [(one, look.t(f"dash.for.{one}")) for one in SPANS],

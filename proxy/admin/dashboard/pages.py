@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from proxy.admin.dashboard import alerts, emergency, forecast, gather, incidents, optimize, rules, services, usage
+from proxy.admin.dashboard import (
+    alerts,
+    emergency,
+    forecast,
+    foretell,
+    gather,
+    incidents,
+    optimize,
+    rules,
+    services,
+    usage,
+)
 from proxy.admin.dashboard.app import Action, Page
 
 PAGES = (
@@ -15,6 +26,7 @@ PAGES = (
     Page("alerts", "/alerts", "alerts.html", alerts.page, live="alerts_live.html", alone=True),
     Page("rules", "/rules", "rules.html", rules.page),
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
+    Page("will", "/emergency/will", "emergency_will.html", foretell.fragment, tab=False),
 )
 
 ACTIONS: tuple[Action, ...] = (

@@ -43,6 +43,7 @@ async def page(seen: Seen) -> dict[str, Any]:
         "apis": [
             {
                 **api,
+                "rules": [{**rule, "where": rule["where"].rpartition("/")[2]} for rule in api["rules"]],
                 "priority": " · ".join(sorted({look.t(f"dash.priority.{rule['priority']}") for rule in api["rules"]})),
             }
             for api in known["apis"]

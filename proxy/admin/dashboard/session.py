@@ -1,9 +1,10 @@
 """Who looks at the dashboard: signing in with an admin token, and the session that a browser keeps.
 
 A session lives in Redis, so that it outlives a restart and holds at every proxy of one store; its cookie is a random
-number of which Redis has only the digest. It ends by signing out, after half an hour without a request, after twelve
-hours, and at once when its token leaves rules.yaml. Where rules.yaml names no token there are no sessions: this machine
-is served as it is, and the forms' token against foreign pages belongs to the process.
+number of which Redis has only the digest. It ends by signing out, after half an hour in which nobody did anything (a
+page that is only left open does nothing), after twelve hours, and at once when its token leaves rules.yaml. Where
+rules.yaml names no token there are no sessions: this machine is served as it is, and the forms' token against foreign
+pages belongs to the process.
 """
 
 from __future__ import annotations
@@ -60,8 +61,11 @@ class Sessions:
         self._desk = desk
         self._process_csrf = secrets.token_urlsafe(24)
 
-    async def visitor(self, request: web.Request) -> Visitor | None:
-        """Who asks; None: sign in first. Raises Problem 403 where this machine alone is served, StoreUnavailable."""
+    async def visitor(self, request: web.Request, *, active: bool = True) -> Visitor | None:
+        """Who asks; None: sign in first. active False: nobody does anything, a page just stays open.
+
+        Raises Problem 403 where this machine alone is served, StoreUnavailable.
+        """
         rules = self._desk.rules()
         admin = rules.admin if rules is not None else None
         if admin is None or not admin.tokens:
@@ -74,9 +78,11 @@ class Sessions:
         key = self._key(value)
         fields: dict[str, str] = await self._desk.client.ask("HGETALL", key)
         token = _token_of(admin, fields)
-        if token is None or self._desk.clock() >= int(fields["until_ms"]):
+        now_ms = self._desk.clock()
+        if token is None or now_ms >= min(int(fields["until_ms"]), int(fields["active_ms"]) + IDLE_S * 1000):
             return None
-        await self._desk.client.ask("EXPIRE", key, IDLE_S)
+        if active:
+            await self._desk.client.ask_all([("HSET", key, "active_ms", now_ms), ("EXPIRE", key, IDLE_S)])
         return Visitor(Person(token.name, token.role), fields["csrf"], by_token=True)
 
     async def sign_in(self, given: str, peer: str) -> str | None:
@@ -92,8 +98,9 @@ class Sessions:
             return None
         value = secrets.token_urlsafe(32)
         key = self._key(value)
-        until_ms = self._desk.clock() + LONGEST_S * 1000
-        fields = ("token", _digest(token.value), "csrf", secrets.token_urlsafe(24), "until_ms", until_ms)
+        now_ms = self._desk.clock()
+        fields: tuple[str | int, ...] = ("token", _digest(token.value), "csrf", secrets.token_urlsafe(24))
+        fields += ("until_ms", now_ms + LONGEST_S * 1000, "active_ms", now_ms)
         await client.ask_all([("HSET", key, *fields), ("EXPIRE", key, IDLE_S), ("DEL", tries)])
         return value
 

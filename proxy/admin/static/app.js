@@ -1,4 +1,4 @@
-// What a page cannot say in HTML: the pulse of the live connection, charts, the theme, copying, and dialogs.
+// What a page cannot say in HTML: the pulse of the live connection, charts, the theme, and copying.
 "use strict";
 (() => {
   const pulse = document.getElementById("pulse");
@@ -73,11 +73,15 @@
       drawn.set(figure, { key, plot });
     }
   }
+  function redraw() {
+    for (const figure of document.querySelectorAll("figure[data-chart]")) { const known = drawn.get(figure); if (known) known.key = ""; }
+    draw();
+  }
   let resizing = 0;
   addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(draw, 120); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const one of document.querySelectorAll("figure[data-chart]")) { const known = drawn.get(one); if (known) known.key = ""; } draw(); });
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", redraw); // paper has its own colours
 
-  // --- theme, copying, dialogs -----------------------------------------------------------------------------------
+  // --- theme, copying -----------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
@@ -89,10 +93,6 @@
     } else if (button.dataset.copy !== undefined) {
       const text = button.parentElement.querySelector("pre").textContent;
       navigator.clipboard.writeText(text).then(() => { button.textContent = button.dataset.copied; });
-    } else if (button.dataset.open) {
-      document.getElementById(button.dataset.open).showModal();
-    } else if (button.dataset.close !== undefined) {
-      button.closest("dialog").close();
     }
   });
   document.addEventListener("click", (event) => {

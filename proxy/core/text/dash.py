@@ -287,6 +287,65 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.switch.lift_all": {"en": "All restrictions are lifted", "ko": "모든 제한 해제"},
     "dash.switch.lift_budget": {"en": "Budget {name}: restriction lifted", "ko": "예산 {name} 제한 해제"},
     "dash.switch.lift_api": {"en": "API {name}: stop lifted", "ko": "API {name} 중단 해제"},
+    # --- what an act at the desk would do
+    "dash.will.holds": {"en": "From the next request {until}.", "ko": "다음 요청부터 {until} 적용됩니다."},
+    "dash.will.lift": {
+        "en": "Calls that are not essential pass above the restrict line as long as there is money. No limit changes.",
+        "ko": "필수가 아닌 호출도 제한선을 넘어 예산이 남아 있는 동안 통과합니다. 한도는 바뀌지 않습니다.",
+    },
+    "dash.will.lift_nothing": {
+        "en": "No budget is restricted now, so nothing changes yet.",
+        "ko": "지금 제한된 예산이 없어 당장 달라지는 것은 없습니다.",
+    },
+    "dash.will.lift_api": {"en": "Calls of {name} pass again.", "ko": "{name} 호출이 다시 통과합니다."},
+    "dash.will.lift_api_nothing": {
+        "en": "{name} is not stopped now, so nothing changes yet.",
+        "ko": "{name} 호출은 지금 중단되어 있지 않아 당장 달라지는 것은 없습니다.",
+    },
+    "dash.will.increase_from": {
+        "en": "{name} has a limit of {limit} now, of which {left} are left.",
+        "ko": "{name} 한도는 지금 {limit}이고 {left} 남았습니다.",
+    },
+    "dash.will.increase": {
+        "en": "{name}: the limit goes from {limit} to {more}, {until}.",
+        "ko": "{name} 한도가 {limit}에서 {more}으로 늘어납니다({until}).",
+    },
+    "dash.will.increase_left": {
+        "en": "What is left goes from {left} to {more}.",
+        "ko": "남은 금액은 {left}에서 {more}으로 늘어납니다.",
+    },
+    "dash.will.increase_line": {
+        "en": "Above {line} ({percent} %) only essential calls pass.",
+        "ko": "{line}({percent} %)부터는 필수 호출만 통과합니다.",
+    },
+    "dash.will.second": {
+        "en": "It is large: it waits for a second person's approval, a day at most.",
+        "ko": "큰 금액이라 다른 사람의 승인을 하루까지 기다립니다.",
+    },
+    "dash.will.bypass": {
+        "en": "Every call passes every budget, rate limit, circuit and stop. All of it is counted and paid for.",
+        "ko": "모든 호출이 예산, 호출 한도, 차단기, 중단과 관계없이 통과합니다. 비용은 모두 집계되고 청구됩니다.",
+    },
+    "dash.will.bypass_nothing": {
+        "en": "No budget refuses calls now.",
+        "ko": "지금 호출을 거절하는 예산은 없습니다.",
+    },
+    "dash.will.block": {
+        "en": "{whose}: every call that costs money gets 503. Calls in flight end as they are.",
+        "ko": "{whose}: 비용이 드는 모든 호출을 503으로 거절합니다. 진행 중인 호출은 그대로 끝납니다.",
+    },
+    "dash.will.block_month": {
+        "en": "This month: {calls} calls for {cost}.",
+        "ko": "이달 호출 {calls}건, 비용 {cost}입니다.",
+    },
+    "dash.will.stop": {
+        "en": "Every call that costs money gets 503, of {apis} APIs in all. Free calls pass.",
+        "ko": "API {apis}개의 비용이 드는 호출을 모두 503으로 거절합니다. 무료 호출은 통과합니다.",
+    },
+    "dash.will.stop_services": {
+        "en": "These services stop too: {names}.",
+        "ko": "다음 서비스도 중단됩니다: {names}.",
+    },
     "dash.reason": {"en": "Reason", "ko": "사유"},
     "dash.undo": {"en": "Undo", "ko": "되돌리기"},
     "dash.approve": {"en": "Approve", "ko": "승인"},
@@ -307,34 +366,18 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.of_api": {"en": "API {name}", "ko": "API {name}"},
     "dash.of_caller": {"en": "caller {name}", "ko": "호출자 {name}"},
     "dash.act.lift": {"en": "Lift a restriction", "ko": "제한 해제"},
-    "dash.act_help.lift": {
-        "en": "Calls pass above the 95 % line again until the time ends. The limit itself still holds.",
-        "ko": "정한 시간까지 95 % 제한을 적용하지 않습니다. 예산 한도는 그대로입니다.",
-    },
     "dash.act_button.lift": {"en": "Lift it", "ko": "해제하기"},
     "dash.act.increase": {"en": "Increase a budget", "ko": "예산 증액"},
-    "dash.act_help.increase": {
+    "dash.will.increase_help": {
         "en": "Adds to the limit for this period only; the thresholds move with it.",
         "ko": "이번 기간에만 한도를 늘립니다. 기준도 함께 올라갑니다.",
     },
     "dash.act_button.increase": {"en": "Increase it", "ko": "증액하기"},
     "dash.act.bypass": {"en": "Bypass everything", "ko": "전체 우회"},
-    "dash.act_help.bypass": {
-        "en": "Every call passes, whatever budgets, limits and breakers say. All of it is counted. It ends by itself.",
-        "ko": "예산, 한도, 차단기와 관계없이 모든 호출이 통과합니다. 비용은 모두 집계하며 시간이 되면 저절로 끝납니다.",
-    },
     "dash.act_button.bypass": {"en": "Let everything pass", "ko": "모두 통과시키기"},
     "dash.act.block": {"en": "Block an API or a caller", "ko": "API 또는 호출자 차단"},
-    "dash.act_help.block": {
-        "en": "Its calls are refused with 503, essential ones too. Calls in flight end as they are.",
-        "ko": "필수 호출을 포함해 503으로 거절합니다. 진행 중인 호출은 그대로 끝납니다.",
-    },
     "dash.act_button.block": {"en": "Block it", "ko": "차단하기"},
     "dash.act.stop": {"en": "Stop everything", "ko": "전체 중단"},
-    "dash.act_help.stop": {
-        "en": "Everything that costs money is refused with 503. Free calls still pass.",
-        "ko": "비용이 드는 모든 호출을 503으로 거절합니다. 무료 호출은 통과합니다.",
-    },
     "dash.act_button.stop": {"en": "Stop everything", "ko": "모두 중단하기"},
     "dash.only_view": {
         "en": "Your role lets you look, not act. Somebody with the role operator or admin can.",
