@@ -143,7 +143,8 @@ class Ledger:
         fields: dict[str, str] = await self._reader.ask("HGETALL", self._keys.day(local_day(now_ms, timezone)))
         apis: dict[str, Spent] = {}
         for name, text in fields.items():
-            kind, api, rest = name.split("|", 2)
+            kind, _, rest = name.partition("|")
+            api, _, rest = rest.partition("|")
             spent, number = apis.setdefault(api, Spent()), int(text)
             if kind == "calls":
                 spent.calls += number

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from proxy.core.model import Admitted, Reason, State, Term
+from proxy.core.model import Admitted, Extra, Reason, State, Term
+from proxy.core.outcome import Outcome, Verdict
+from proxy.state import usage
 from proxy.state.gate import Gate
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
@@ -250,6 +252,12 @@ async def test_a_day_is_rolled_up_by_api_rule_and_caller(gate: Gate, store: Stor
     ):
         call = await admitted(gate, 50, monthly(), caller=caller, api=api)
         await gate.settle(call, bill(amount, State.ESTIMATED, note=note), 200)
+    failed = await admitted(gate, 50, monthly(), caller="web", api="sms")
+    await gate.settle(failed, bill(0), 500, outcome=Outcome(Verdict.FAILURE))
+    kept = await admitted(gate, 50, monthly(), caller="web", api="openai")
+    await gate.settle(kept, replace(bill(0, note="cache_hit"), extra=Extra(saved_atoms=won(7))), 200)
+    cheap = await admitted(gate, 50, monthly(), caller="web", api="openai")
+    await gate.settle(cheap, replace(bill(0), extra=Extra(saved_atoms=won(3), degraded="at=80; set=model")), 200)
     gate.count_denied(Reason.BUDGET_INSUFFICIENT, "openai")
     gate.count_denied(Reason.BUDGET_INSUFFICIENT, "openai")
     gate.count_denied(Reason.NO_RULE, "-", SEOUL)
@@ -257,9 +265,12 @@ async def test_a_day_is_rolled_up_by_api_rule_and_caller(gate: Gate, store: Stor
     async with Reader(store.url) as reader:
         ledger = Ledger(reader, keys)
         today = await ledger.today(SEOUL, at("2026-11-23T23:00:00+09:00"))
-        assert (today["openai"].calls, today["openai"].cost_atoms) == (3, won(35))
+        assert (today["openai"].calls, today["openai"].cost_atoms) == (5, won(35))
+        assert today["openai"].saved_atoms == won(10)
+        total = (await usage.read_days(reader, keys, ["2026-11-23"])).total
+        assert (total.saved_atoms, total.saved_cache_atoms) == (won(10), won(7))
         assert today["openai"].denied == {"budget_insufficient": 2}
-        assert today["openai"].notes == {"usage_missing": 1}
+        assert today["openai"].notes == {"usage_missing": 1, "cache_hit": 1}
         assert today["sms"].notes == {"unpriced_model": 1}
         assert today["-"].denied == {"no_rule": 1}
         assert await ledger.top_callers(SEOUL, gate.now_ms()) == [("batch", won(30)), ("web", won(14))]
