@@ -187,6 +187,11 @@ class Handled:
                 log.info("cache.forgotten", id=self._exchange.id, rule=self.call.rule.id, answers=gone)
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether a rung of the ladder sends the call to another place than its API."""
+        return self._stepping is not None and self._stepping.elsewhere
+
+    @property
     def consultation(self) -> Consultation | None:
         return self._consultation
 
@@ -264,8 +269,10 @@ class _HandledPassage(Passage):
         return await super()._send()
 
     def _outcome(self) -> Outcome:
-        """With what the attempts before the last one say."""
+        """With what the attempts before the last one say. Another place's answers say nothing of the API."""
         told = super()._outcome()
+        if self._handled.elsewhere:
+            return Outcome(took_ms=told.took_ms)
         earlier = tuple((one.verdict, round(one.seconds * 1000)) for one in self._charge.earlier)
         return replace(told, earlier=earlier) if earlier else told
 

@@ -77,6 +77,11 @@ class Stepping:
         return self._step is not None and self._step.serve_stale
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the call goes to another place than its API."""
+        return self.changed is not None and self._step is not None and self._step.elsewhere is not None
+
+    @property
     def stale_told(self) -> str:
         return ladder.told(self._step.at_bp if self._step is not None else 0, (), stale=True)
 
@@ -143,5 +148,6 @@ def _elsewhere(call: Call, rung: Rung | None) -> Call:
         base_path=place.base_path,
         credentials=tuple(Credentials(header, value) for header, value in place.credentials),
         trust=None,
+        obey=False,  # what it asks for is not asked of the API
     )
     return replace(call, api=api, forward=False, dropped=call.dropped | KEY_HEADERS | _COOKIES)

@@ -42,6 +42,7 @@ apis:
         degrade: [{{at: 90%, serve_stale: true}}]
   - name: places
     upstream: {url}
+    breaker: {{consecutive: 1, window: 60s, open_for: 60s}}
     credentials: {{header: x-api-key, value: "${{E2E_REAL_KEY}}"}}
     budget: {{limit: 100, period: month}}
     prices:
@@ -148,3 +149,16 @@ def test_a_cheaper_place_gets_the_call_and_no_key_of_another(
     row = entry(proxy, request_id_of(answer))
     assert (row["cost"], row["asked_cost"], row["saved"]) == ("1", "6", "5")
     assert doctor(proxy)[0] == 0
+
+
+def test_a_cheaper_place_that_fails_says_nothing_of_the_api(
+    proxy: RunningProxy, cheaper: Backend, client: httpx.Client
+) -> None:
+    async def busy(seen: Seen, reply: Reply) -> None:
+        await reply.whole(b"slow down", 429, ("Retry-After", "120"))
+
+    cheaper.answer = busy
+    for _ in range(2):  # neither the circuit nor a pause refuses the second
+        assert client.post(f"{proxy.url}/places/draw", json={"size": "large"}).status_code == 429
+    api = next(one for one in proxy.status()["apis"] if one["name"] == "places")
+    assert (api["breakers"][0]["state"], api["breakers"][0]["failures"], api["paused_until"]) == ("closed", 0, None)
