@@ -1,8 +1,8 @@
 """What moves, as it moves: server-sent events for programs, from the same looks at Redis as the open pages.
 
-Four kinds of event, each the whole answer of its route: `levels` (budgets as `spendgate status --json` tells them),
-`emergency`, `services`, `alerts` (the newest). Whoever connects gets all four at once, and then each that changed,
-within a second; in between a comment every five seconds shows that the connection lives.
+Five kinds of event, each the whole answer of its route: `levels` (budgets as `spendgate status --json` tells them),
+`emergency`, `incidents` (open ones), `services`, `alerts` (the newest). Whoever connects gets all of them at once, and
+then each that changed, within a second; in between a comment every five seconds shows that the connection lives.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from proxy.admin import auth, routes_alerts, routes_emergency, routes_services
+from proxy.admin import auth, routes_alerts, routes_emergency, routes_incidents, routes_services
 from proxy.admin.dashboard import live as news
 from proxy.admin.dashboard.asking import Asker
 from proxy.admin.problems import Problem
@@ -24,7 +24,7 @@ from proxy.state.ledger import Ledger
 
 _ROUTES: Final = {
     (route.method, route.path): route
-    for route in (*routes_alerts.ROUTES, *routes_emergency.ROUTES, *routes_services.ROUTES)
+    for route in (*routes_alerts.ROUTES, *routes_emergency.ROUTES, *routes_incidents.ROUTES, *routes_services.ROUTES)
 }
 _ALERTS: Final = "20"
 _BEAT: Final = b": beat\n\n"
@@ -63,6 +63,7 @@ async def _draw(call: Call) -> str:
     told: dict[str, Any] = {
         "levels": {"budgets": await Ledger(call.client, call.desk.keys).levels(call.rules.budgets, call.now_ms())},
         "emergency": await ask.get("/emergency"),
+        "incidents": await ask.get("/incidents"),
         "services": await ask.get("/services"),
         "alerts": await ask.get("/alerts", {"limit": _ALERTS}),
     }
@@ -70,6 +71,6 @@ async def _draw(call: Call) -> str:
 
 
 ROUTES = [
-    Route("GET", "/events", Role.VIEWER, "Levels, switches, services and alerts as they change", events,
+    Route("GET", "/events", Role.VIEWER, "Levels, switches, incidents, services and alerts as they change", events,
           stream="text/event-stream", tag="system"),
 ]  # fmt: skip

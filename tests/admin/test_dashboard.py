@@ -206,6 +206,7 @@ def test_programs_hear_what_moves_within_a_second(proxy: RunningProxy) -> None:
 
             before = Decimal(heard("levels")["budgets"][0]["spent"])
             assert heard("emergency") == client.get(f"{url}/emergency").json()
+            assert "incidents" in heard("incidents")
             assert [one["name"] for one in heard("services")["services"]] == ["database", "reports"]
             assert "alerts" in heard("alerts")
             assert spend(proxy).status_code == 200

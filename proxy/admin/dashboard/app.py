@@ -249,7 +249,7 @@ class Dashboard:
         asked += [("HLEN", keys.day(local_day(now_ms, rules.timezone))), ("ZCARD", keys.leases)]
         asked += [("HGETALL", keys.switches), ("XLEN", keys.ledger(local_month(now_ms, rules.timezone)))]
         asked += [("HGETALL", keys.services), ("XREVRANGE", keys.alerts, "+", "-", "COUNT", 1)]
-        asked += [("HGETALL", keys.alerts_open)]
+        asked += [("HGETALL", keys.alerts_open), ("HGETALL", keys.incidents_open)]
         return f"{rules.digest} {await client.ask_all(asked)}"
 
     # --- files -------------------------------------------------------------------------------------------------------
