@@ -316,7 +316,7 @@ def test_on_paper_a_page_is_dark_on_white_with_its_figures_and_no_buttons(
 ) -> None:
     with visit(browser, proxy, color_scheme="dark") as page:
         page.context.add_cookies([{"name": "spendgate_theme", "value": "dark", "url": proxy.admin_url}])
-        for path in PAGES:
+        for path in ("/", "/forecast", "/usage", "/services"):
             page.goto(proxy.admin_url + path)
             page.emulate_media(media="print")
             look = "(one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor])(document.body)"
