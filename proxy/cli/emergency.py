@@ -201,4 +201,6 @@ async def _status(frame: Frame, desk: Desk, *, as_json: bool) -> int:
         click.echo(frame.say("emergency.row", switch=row["switch"], until=until, entry=row["entry"]))
     for entry in waiting:
         click.echo(frame.say("emergency.waiting", number=entry.number, target=entry.target, by=entry.by))
+    if opened := await incidents.open_now(desk):
+        click.echo(frame.say("incident.open_now", count=opened))
     return Exit.OK

@@ -32,6 +32,13 @@ async def act(frame: Frame, desk: Desk, what: tuple[str, ...], options: dict[str
     )
 
 
+async def open_now(desk: Desk) -> int:
+    """How many incidents are open."""
+    from proxy.control import incident_desk
+
+    return len(await incident_desk.listed(desk.client, desk.keys, desk.now_ms, only_open=True, count=_MOST))
+
+
 async def _list(frame: Frame, desk: Desk, *, everything: bool, as_json: bool) -> int:
     from proxy.control import incident_desk
 

@@ -120,7 +120,7 @@ class Keeper:
                     desk, incident, action, targets, self._why(incident), desk.now_ms + rules.emergency.lasts_ms
                 )
             except Refused as refused:  # somebody stopped it for longer, or changed it at this very moment
-                log.info("incident.not_acted", incident=incident.id, action=action.value, why=refused.reason)
+                log.debug("incident.not_acted", incident=incident.id, action=action.value, why=refused.reason)
                 continue
             log.warning("incident.acted", incident=incident.id, action=action.value, targets=targets)
         return incident

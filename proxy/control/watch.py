@@ -45,6 +45,7 @@ _LATE_MS: Final = _DAY_MS  # a crossing of a period that is over is still told w
 _WEEKS_BACK: Final = 12
 _FLOOR_SHARE: Final = 100  # an anomaly is at least a hundredth of the limit
 _TRIES_TOLD: Final = 2
+_TOLD_KNOWN: Final = 1000  # alerts that happened are remembered for the incident that they are about
 _SEEN_AGAIN_MS: Final = 5_000  # a key that vanished with less life left than this was not taken away, it ran out
 
 
@@ -326,6 +327,8 @@ class Watcher:
         )
         if raised:
             self._told[alert.key] = (alert_id, alert.severity)
+            if len(self._told) > _TOLD_KNOWN:
+                del self._told[next(iter(self._told))]
             log.info("alert.raised", alert=alert_id, about=alert.key, severity=alert.severity.value)
 
     async def _resolve(self, key: str, alert_id: str, now_ms: int) -> None:

@@ -162,6 +162,7 @@ def test_an_incident_by_command(proxy: RunningProxy, capfd: pytest.CaptureFixtur
     (row,) = [line for line in out.splitlines() if "1a1b2c3d" in line]
     words = row.split()
     assert (words[1], words[4], " ".join(words[5:])) == ("high", "open", "api: 60 % of its calls fail")
+    assert "See them: spendgate emergency incidents" in run("status")[1]
     _, out, _ = run("incident", "show", "1a1b2c3d", lang="ko")
     assert "사고 1a1b2c3d (높음), 열림" in out
     assert "제안: API api 차단. 실행: spendgate emergency incident apply 1a1b2c3d block_api" in out

@@ -185,6 +185,10 @@ TEXT: dict[str, dict[str, str]] = {
     },
     "cli.opt.all_incidents": {"en": "With those that are over.", "ko": "끝난 것까지 모두."},
     "cli.incident.none": {"en": "No incident is open.", "ko": "열린 사고가 없습니다."},
+    "cli.incident.open_now": {
+        "en": "Open incidents: {count}. See them: spendgate emergency incidents",
+        "ko": "열린 사고: {count}건. 보기: spendgate emergency incidents",
+    },
     "cli.incident.never": {"en": "There was never an incident.", "ko": "사고가 난 적이 없습니다."},
     "cli.incident.column.id": {"en": "ID", "ko": "ID"},
     "cli.incident.column.level": {"en": "LEVEL", "ko": "수준"},
