@@ -21,6 +21,7 @@ from proxy.rules_schema_guards import Breaker, Waits
 from proxy.rules_schema_handling import Cache, Retry, Rung
 from proxy.rules_schema_optimize import OfferSpec
 from proxy.rules_schema_services import ServiceSpec
+from proxy.rules_schema_watch import WatchSpec
 from proxy.rules_terms import (
     Clock,
     Day,
@@ -392,6 +393,7 @@ class RulesFile(Model):
     services: list[ServiceSpec] = key("What stops when the money is short, and how.")
     alerts: list[AlertChannel] = key("Who is told what happens to the money, where and when.")
     emergency: EmergencySpec = key("What counts as an incident, and what is proposed or done about it.")
+    watch: WatchSpec = key("When fast or unusual spending is told.")
     fixed_costs: list[FixedCostSpec] = key("What is paid without a call: rent that accrues by the hour.")
     optimize: list[OfferSpec] = key("Subscriptions that recommendations compare with what calls cost.")
 

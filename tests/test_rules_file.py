@@ -313,7 +313,7 @@ apis:
 """
     ) == [
         "rules.yaml:2:1: colour: There is no key “colour” here. There are: version, currency, timezone, language, fx, "
-        "vat, defaults, budgets, callers, apis, admin, services, alerts, emergency, fixed_costs, optimize.",
+        "vat, defaults, budgets, callers, apis, admin, services, alerts, emergency, watch, fixed_costs, optimize.",
         "rules.yaml:4:28: budgets[0].limit: The amount must be 0 or more, not -5.",
         "rules.yaml:8:49: apis[0].credentials.value: The environment variable MISSING is not set. Set it where the "
         "proxy starts: export MISSING=…",

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from proxy.core.watch_model import USUAL, Anomalies
+
 WEEKS_NEEDED: Final = 4
 DAYS_NEEDED: Final = 7
-_DEVIATIONS: Final = 6  # how far out is far
-_TIMES: Final = 3  # and at least so many times the median
 _SIGMA: Final = 1.4826
 
 
@@ -40,19 +40,19 @@ class Band:
     hours: int
 
 
-def band(past: Sequence[Hour], who: str, day: int, hour: int) -> Band | None:
+def band(past: Sequence[Hour], who: str, day: int, hour: int, far: Anomalies = USUAL) -> Band | None:
     """The usual band of one API or caller in this hour of the week; None: too little is known to say."""
     same = [one.spent.get(who, 0) for one in past if one.hour == hour and one.day == day]
     if len(same) >= WEEKS_NEEDED:
-        return _of(same, "week")
+        return _of(same, "week", far)
     same = [one.spent.get(who, 0) for one in past if one.hour == hour]
-    return _of(same, "day") if len(same) >= DAYS_NEEDED else None
+    return _of(same, "day", far) if len(same) >= DAYS_NEEDED else None
 
 
-def _of(values: Sequence[int], basis: str) -> Band:
+def _of(values: Sequence[int], basis: str, far: Anomalies) -> Band:
     middle = median(values)
     spread = median(abs(value - middle) for value in values) * _SIGMA
-    upper = max(middle + _DEVIATIONS * spread, _TIMES * middle)
+    upper = max(middle + float(far.deviations) * spread, float(far.times) * middle)
     return Band(round(middle), round(upper), basis, len(values))
 
 

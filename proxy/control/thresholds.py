@@ -16,8 +16,8 @@ from typing import Final
 from proxy.core.alert_model import Severity
 from proxy.core.model import Budget, Window
 from proxy.core.threshold import effect, threshold_atoms
+from proxy.core.watch_model import BURN_WINDOWS, HOUR_MS, BurnWindow
 
-HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 
 
@@ -67,21 +67,6 @@ def straight(now_ms: int, spent_atoms: int, end_ms: int, expected_atoms: int) ->
 
 
 @dataclass(frozen=True, slots=True)
-class BurnWindow:
-    """Burning: the last `long_ms` and still the last `short_ms` took at least `factor` times the sustainable pace."""
-
-    long_ms: int
-    short_ms: int
-    factor: int
-
-
-BURN_WINDOWS: Final = (
-    BurnWindow(HOUR_MS, HOUR_MS // 12, 6),
-    BurnWindow(6 * HOUR_MS, 6 * HOUR_MS // 12, 3),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Sample:
     """What a budget had spent in its period at an instant."""
 
@@ -127,13 +112,20 @@ def spent_since(samples: Sequence[Sample], spent_atoms: int, since_ms: int, wind
     return max(0, spent_atoms - before.spent_atoms - share)
 
 
-def burning(samples: Sequence[Sample], spent_atoms: int, limit_atoms: int, window: Window, now_ms: int) -> Burn | None:
+def burning(
+    samples: Sequence[Sample],
+    spent_atoms: int,
+    limit_atoms: int,
+    window: Window,
+    now_ms: int,
+    windows: Sequence[BurnWindow] = BURN_WINDOWS,
+) -> Burn | None:
     """The fastest fire of a budget, or None. A window that would take more than the whole limit is not looked at."""
     length_ms = window.end_ms - window.start_ms
     found: Burn | None = None
     if spent_atoms >= limit_atoms:
         return None  # burnt out: everything is refused by now, and that was told
-    for rule in BURN_WINDOWS:
+    for rule in windows:
         if rule.factor * rule.long_ms > length_ms:
             continue
 

@@ -43,7 +43,6 @@ _DAY_MS: Final = 86_400_000
 _HOUR: Final = Period(PeriodUnit.HOUR)
 _LATE_MS: Final = _DAY_MS  # a crossing of a period that is over is still told within this
 _WEEKS_BACK: Final = 12
-_FLOOR_SHARE: Final = 100  # an anomaly is at least a hundredth of the limit
 _TRIES_TOLD: Final = 2
 _TOLD_KNOWN: Final = 1000  # alerts that happened are remembered for the incident that they are about
 _SEEN_AGAIN_MS: Final = 5_000  # a key that vanished with less life left than this was not taken away, it ran out
@@ -132,7 +131,8 @@ class Watcher:
             elif telling.overrun_stays(status):
                 staying.add(telling.forecast_key(status))
             samples = pace.budget_samples(self._samples, budget.name)
-            burn = burning(samples, status.spent_atoms, status.limit_atoms, _window(status), now_ms)
+            spent, limit = status.spent_atoms, status.limit_atoms
+            burn = burning(samples, spent, limit, _window(status), now_ms, rules.watch.burn)
             if burn is not None:
                 alert = telling.burning_fast(budget, status, burn, now_ms)
                 holding.append(alert)
@@ -196,15 +196,18 @@ class Watcher:
             self._past_hour = window.label
         so_far = {who: atoms - self._hour_began.get(who, 0) for who, atoms in spent.items()}
         await self._watching.write_hour(today, hour, so_far)
-        found = []
+        found: list[tuple[Alert, Unusual]] = []
         self._usual = {}
+        far = rules.watch.anomalies
+        if far is None:
+            return found
         for who, atoms in so_far.items():
             if atoms <= 0:
                 continue
-            usual = anomalies.band(self._past, who, weekday, hour)
+            usual = anomalies.band(self._past, who, weekday, hour, far)
             if usual is None:
                 continue
-            odd = anomalies.unusual(usual, atoms, _floor(rules, who, self.statuses))
+            odd = anomalies.unusual(usual, atoms, _floor(rules, who, self.statuses, far.floor_bp))
             self._usual[who] = not odd
             if odd:
                 began = iso(window.start_ms, rules.timezone)
@@ -352,8 +355,8 @@ def _instant_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def _floor(rules: RuleSet, who: str, statuses: Mapping[str, BudgetStatus]) -> int:
-    """What an hour must have cost at least: a hundredth of the largest limit that counts such calls."""
+def _floor(rules: RuleSet, who: str, statuses: Mapping[str, BudgetStatus], share_bp: int) -> int:
+    """What an hour must have cost at least: a share of the largest limit that counts such calls."""
     sort, _, name = who.partition("|")
     limits = [
         statuses[budget.name].limit_atoms
@@ -361,7 +364,7 @@ def _floor(rules: RuleSet, who: str, statuses: Mapping[str, BudgetStatus]) -> in
         if budget.currency == rules.currency
         and (budget.api in (None, name) if sort == "api" else budget.caller in (None, name))
     ]
-    return max(limits, default=0) // _FLOOR_SHARE
+    return max(limits, default=0) * share_bp // 10_000
 
 
 async def watch(context: Context) -> None:

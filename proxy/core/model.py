@@ -31,6 +31,7 @@ from proxy.core.handling_model import USUALLY_CHARGED, Handling
 from proxy.core.handling_model import StatusSet as StatusSet
 from proxy.core.optimize_model import Offer
 from proxy.core.services_model import Service
+from proxy.core.watch_model import WATCH_BY_DEFAULT, Watch
 
 
 class Priority(StrEnum):
@@ -415,6 +416,7 @@ class RuleSet:
     limit_currencies: tuple[str, ...] = ()  # of cost limits
     channels: tuple[Channel, ...] = (LOG_CHANNEL,)  # where alerts go
     emergency: Emergency = EMERGENCY_BY_DEFAULT  # what is done about incidents
+    watch: Watch = WATCH_BY_DEFAULT  # when fast or unusual spending is told
 
 
 # --- money of one call --------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ from proxy.core.rules_https import ReadFile, interception_problems, no_files, tr
 from proxy.core.rules_optimize import compile_offers
 from proxy.core.rules_prices import RuleCompiler, first
 from proxy.core.rules_services import compile_services
+from proxy.core.rules_watch import compile_watch
 
 DEFAULT_WARN_BP, DEFAULT_RESTRICT_BP, DEFAULT_STOP_BP = (7000, 8000, 9000), 9500, 10000
 # providers whose API answers in OpenAI's way, so that its SDK is the one that reads our refusals
@@ -169,6 +170,7 @@ class _Compiler:
             limit_currencies=tuple(self.prices.guards.currencies),
             channels=channels,
             emergency=compile_emergency(document, self.problems),
+            watch=compile_watch(document["watch"], self.problems),
             offers=compile_offers(document, self.currency, tuple(rate.currency for rate in fx), self.problems),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -12,6 +13,7 @@ from proxy.control.anomalies import Hour
 from proxy.control.messages import Told, body_of, compose, title_of
 from proxy.core.alert_model import LOG_CHANNEL, Channel, Kind, QuietHours, Severity
 from proxy.core.text import LANGUAGES
+from proxy.core.watch_model import Anomalies
 from tests.state.calls import SEOUL, at
 
 INFO, WARNING, CRITICAL = Severity
@@ -132,6 +134,18 @@ def mondays(*spent: int) -> list[Hour]:
 )
 def test_an_unusual_hour(past: list[Hour], spent: int, floor: int, expected: bool) -> None:
     assert anomalies.unusual(anomalies.band(past, "api|openai", 0, 9), spent, floor) is expected
+
+
+def test_the_rules_may_call_less_or_more_usual() -> None:
+    past = mondays(100, 110, 90, 100)
+
+    def odd(spent: int, times: int, deviations: int) -> bool:
+        found = anomalies.band(past, "api|openai", 0, 9, Anomalies(Decimal(times), Decimal(deviations)))
+        return anomalies.unusual(found, spent, 50)
+
+    assert (odd(199, 2, 6), odd(201, 2, 6)) == (False, True)
+    assert (odd(399, 4, 6), odd(401, 4, 6)) == (False, True)
+    assert (odd(1000, 2, 200), odd(2000, 2, 200)) == (False, True)  # the deviation is 5, scaled 7.4
 
 
 def test_an_hour_without_spending_counts_as_nothing() -> None:

@@ -26,10 +26,11 @@ from proxy.control.emergency import (
 )
 from proxy.control.incident_plan import FALL_MS, Begins, Ends, Marks, Turns
 from proxy.control.status import BudgetStatus, status_of
-from proxy.control.thresholds import BURN_WINDOWS, Burn
+from proxy.control.thresholds import Burn
 from proxy.core.emergency_model import Action, Emergency, Grade, Incident, Quiet, Sort, Taken, from_grade_on
 from proxy.core.model import Level, RuleSet
 from proxy.core.text import LANGUAGES
+from proxy.core.watch_model import BURN_WINDOWS
 from proxy.core.windows import window_at
 from proxy.state.watching import PaceSample
 from tests.state.calls import NOON, SEOUL, monthly, won

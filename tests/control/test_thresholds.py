@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.control.thresholds import HOUR_MS, Path, Sample, burning, severity, spent_since, straight, upcoming
+from proxy.control.thresholds import Path, Sample, burning, severity, spent_since, straight, upcoming
 from proxy.core.alert_model import Severity
 from proxy.core.model import Window
 from proxy.core.threshold import budget_state, effect, from_percent, percent_text, reached, threshold_atoms
+from proxy.core.watch_model import BURN_WINDOWS, HOUR_MS, Anomalies, burn_window
+from proxy.rules_file import load_text
 from tests.state.calls import at, monthly, won
 
 NOVEMBER = Window("2026-11", at("2026-11-01T00:00:00+09:00"), at("2026-12-01T00:00:00+09:00"))
@@ -141,6 +145,34 @@ def test_a_fire_says_how_hot_it_is_and_when_nothing_is_left() -> None:
 def test_what_is_burnt_out_burns_no_more() -> None:
     assert burning(fire(1250, 200), won(5000), won(5001), NOVEMBER, NOON) is not None
     assert burning(fire(1250, 200), won(5000), won(5000), NOVEMBER, NOON) is None
+
+
+def test_the_rules_may_say_other_windows_or_none() -> None:
+    seen = fire(125, 11)
+    assert burning(seen, won(5000), LIMIT, NOVEMBER, NOON, (burn_window(1, Decimal("6.1")),)) is None
+    found = burning(seen, won(5000), LIMIT, NOVEMBER, NOON, (burn_window(1, Decimal("5.5")),))
+    assert found is not None
+    assert (found.window.factor, found.times_tenths) == (Decimal("5.5"), 60)
+    assert burning(fire(1250, 200), won(5000), LIMIT, NOVEMBER, NOON, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "windows", "anomalies"),
+    [
+        ("", BURN_WINDOWS, Anomalies()),
+        ("watch: {burn: {off: true}}", (), Anomalies()),
+        ("watch: {burn: {windows: [{hours: 2, factor: 4.5}]}}", (burn_window(2, Decimal("4.5")),), Anomalies()),
+        ("watch: {anomalies: {off: true}}", BURN_WINDOWS, None),
+        ("watch: {anomalies: {times: 5, floor: 2%}}", BURN_WINDOWS, Anomalies(Decimal(5), Decimal(6), 200)),
+        ("watch: {anomalies: {deviations: 9}}", BURN_WINDOWS, Anomalies(Decimal(3), Decimal(9), 100)),
+    ],
+)
+def test_the_rules_say_when_it_is_told(said: str, windows: object, anomalies: object) -> None:
+    loaded = load_text(
+        f"version: 1\napis: [{{name: a, upstream: 'https://a.example.com', prices: [{{free: true}}]}}]\n{said}"
+    )
+    assert loaded.rules is not None, [mistake.render() for mistake in loaded.mistakes]
+    assert (loaded.rules.watch.burn, loaded.rules.watch.anomalies) == (windows, anomalies)
 
 
 def test_a_window_that_would_need_more_than_the_limit_is_not_looked_at() -> None:

@@ -164,6 +164,23 @@ async def test_an_hour_far_out_of_its_band_is_told_for_the_api_and_the_caller(le
     assert fact == "100"
 
 
+async def test_what_the_rules_switch_off_is_not_told(lead: Lead) -> None:
+    lead.use(f"{RULES}watch: {{burn: {{off: true}}, anomalies: {{off: true}}}}\n")
+    watching = Watching(lead.client, lead.keys)
+    for day in ("2026-11-16", "2026-11-09", "2026-11-02", "2026-10-26"):
+        await watching.write_hour(day, 12, {"api|openai": won(1)})
+    one = watcher(lead)
+    for _ in range(12):
+        await lead.spend("50")
+        lead.clock.pass_s(60)
+        await one.step(lead.clock())
+    assert not [key for key in await keys(lead) if key.startswith(("burn", "anomaly"))]
+    lead.use(RULES)
+    lead.clock.pass_s(60)
+    await one.step(lead.clock())
+    assert {key.partition(":")[0] for key in await keys(lead)} >= {"burn", "anomaly"}
+
+
 async def test_an_open_circuit_is_told_until_it_closes(lead: Lead) -> None:
     one, states = watcher(lead), []
     for state in ("closed", "open", "open", "half_open", "open", "closed"):

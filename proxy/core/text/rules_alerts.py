@@ -39,6 +39,14 @@ TEXT: dict[str, dict[str, str]] = {
         "en": "Examples: slack://A/B/C/#channel, discord://ID/TOKEN, mailtos://user:password@example.com.",
         "ko": "예: slack://A/B/C/#channel, discord://ID/TOKEN, mailtos://user:password@example.com.",
     },
+    "rules.off_and_more": {
+        "en": "What is off has nothing else to say.",
+        "ko": "끈 항목에는 다른 설정을 쓸 수 없습니다.",
+    },
+    "rules.burn_too_long": {
+        "en": "A window of {got} hours is longer than the {most} hours that are kept.",
+        "ko": "{got}시간은 보관하는 {most}시간보다 깁니다.",
+    },
     "rules.bad_webhook": {"en": "This is not the address of a webhook.", "ko": "웹훅 주소가 아닙니다."},
     "rules.hint.webhook_form": {
         "en": "Write it as https://ops.example.com/hooks/money.",
