@@ -271,6 +271,22 @@ def test_each_act_says_what_it_will_do_before_it_is_done(browser: Browser, proxy
         assert violations(page) == []
 
 
+def test_a_request_is_tried_and_a_call_is_looked_into(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy) as page:
+        page.goto(f"{proxy.admin_url}/rules")
+        page.fill("#url", f"{proxy.url}/map/v2/x")
+        page.select_option("#method", "GET")
+        page.click("#try ~ form button")
+        verdict = page.locator(".verdict")
+        expect(verdict).to_contain_text("₩20 exactly")
+        expect(page.locator("table", has_text="map/search")).to_contain_text("rules.yaml:")
+        entry = proxy.ledger("--last", "1")[0]
+        page.goto(f"{proxy.admin_url}/usage")
+        page.click(f"a[href='/usage/{entry['id']}']")
+        expect(page.locator("section", has=page.locator("#how")).locator("table")).to_be_visible()
+        expect(page.locator("section", has=page.locator("#what"))).to_contain_text(entry["id"])
+
+
 def test_everything_is_within_reach_of_the_keyboard(browser: Browser, proxy: RunningProxy) -> None:
     where = "document.activeElement.textContent.trim() || document.activeElement.getAttribute('aria-label')"
     with visit(browser, proxy) as page:
@@ -369,6 +385,11 @@ def test_a_budget_that_is_used_up_opens_by_increase_and_by_bypass(browser: Brows
         assert spend(proxy).status_code == 200
         undo_all(page)
         assert spend(proxy).status_code in (402, 503)
+        page.goto(f"{proxy.admin_url}/alerts")
+        page.locator("form[action='/do/alerts/acknowledge'] button").first.click()
+        expect(page.locator(".notice.done")).to_be_visible()
+        expect(page.locator("section", has=page.locator("#history"))).to_contain_text("anna")
+        page.goto(f"{proxy.admin_url}/emergency")
         act(page, "increase", budget="monthly", amount="500", reason="a launch")
         act(page, "increase", budget="chat-daily", amount="500", reason="a launch")
         assert spend(proxy).status_code == 200

@@ -12,6 +12,7 @@ import pytest
 
 from proxy.control import services
 from proxy.control.jobs import Context
+from proxy.control.watch import Watcher
 from proxy.core.model import Admitted, Denied, Reason, RuleSet
 from proxy.rules_file import load_text
 from proxy.settings import load
@@ -22,6 +23,7 @@ from proxy.state.client import Client, Stale
 from proxy.state.gate import Gate
 from proxy.state.keys import Keys
 from proxy.state.leader import Election
+from proxy.state.outbox import Outbox
 from proxy.state.store import Store
 from proxy.state.switches import Desk
 from tests.state.calls import Clock, ask, at, bill, won
@@ -170,6 +172,24 @@ async def test_one_that_fails_is_retried_and_told_and_holds_up_no_other(house: H
     (house.folder / "reports").touch()
     house.clock.pass_s(1)
     assert await house.tend() == set(), "tried again by itself, well within two minutes"
+
+
+async def test_one_that_cannot_be_stopped_is_told_with_what_it_says_while_the_others_stop(house: House) -> None:
+    broken = """  - {name: broken, priority: optional, command: {stop: ["false"], start: ["true"]}}
+"""
+    rules = load_text(TEXT.format(house.folder) + broken).rules
+    assert rules is not None
+    context = replace(house.context, current_rules=lambda: rules)
+    await house.spend(950)
+    for _ in range(3):
+        await services.tend(context)
+        house.clock.pass_s(5)
+    await Watcher(context).step(house.clock())
+    told = [one for one in await Outbox(context.client, context.keys).history(20) if one.kind.value == "service_failed"]
+    facts = [(one.facts["service"], one.facts["wanted"], one.facts["error"]) for one in told]
+    assert facts == [("broken", "stopped", "false ended with 1")]
+    states, _ = await kept.read(context.client, context.keys, house.clock())
+    assert {name for name, state in states.items() if state["runs"] is False} == {"reports", "chat", "rehearsed"}
 
 
 async def test_one_that_hangs_holds_up_neither_the_others_nor_what_depends_on_them(house: House) -> None:
