@@ -46,8 +46,8 @@ TEXT: dict[str, dict[str, str]] = {
     "incident.runaway.what": {
         "en": "The caller {caller} took {took} of the budget {budget} in {minutes} min, {share} % of everything that was spent. "
         "At this pace the {left} that are left are gone in {empty_in}.",
-        "ko": "호출자 {caller}이(가) {minutes}분 동안 예산 {budget}에서 {took}을(를) 썼습니다. 전체 지출의 {share} %입니다. 이 속도라면 "
-        "남은 {left}이(가) {empty_in} 안에 없어집니다.",
+        "ko": "지난 {minutes}분 동안 호출자 {caller}의 예산 {budget} 지출은 {took}으로, 전체 지출의 {share} %입니다. 이 속도라면 "
+        "남은 금액({left})은 {empty_in} 안에 없어집니다.",
     },
     "incident.span.minutes": {"en": "{minutes} min", "ko": "{minutes}분"},
     "incident.span.hours": {"en": "{hours} h", "ko": "{hours}시간"},
