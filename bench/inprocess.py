@@ -96,6 +96,7 @@ class Figure:
     way: str
     calls: int
     promised: bool = False  # whether the promise is about this one
+    booked: bool = True  # whether its calls are in the ledger
     returned_s: list[float] = field(default_factory=list)  # one a round
     confirmed_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)  # of this process
@@ -177,6 +178,15 @@ def on_the_hosts_thread(calls: int) -> None:
     host()._run_there(bare(calls)).result()
 
 
+def plainly(url: str, calls: int) -> None:
+    """The least that a budget could cost with redis-py: read it before each call, add to it after. Races and all."""
+    with redis.Redis.from_url(url) as client:
+        for _ in range(calls):
+            client.hmget("bench", "spent", "limit")
+            client.hincrby("bench", "spent", 1)
+        client.delete("bench")
+
+
 def checks_us(calls: int) -> list[float]:
     """Microseconds from the call to the function's first line."""
     began_us.clear()
@@ -196,7 +206,7 @@ async def checks_async_us(calls: int) -> list[float]:
     return [(began - at) * 1e6 for at, began in zip(asked, began_us, strict=True)]
 
 
-def run(calls: int, rounds: int) -> tuple[list[Figure], dict[str, list[float]], int]:
+def run(url: str, calls: int, rounds: int) -> tuple[list[Figure], dict[str, list[float]], int]:
     """(figures, checks by way, how many decorated calls there were)."""
     loop = asyncio.new_event_loop()
 
@@ -207,6 +217,7 @@ def run(calls: int, rounds: int) -> tuple[list[Figure], dict[str, list[float]], 
     chat(MESSAGES)
     ways: list[tuple[Figure, Callable[[], object]]] = [
         (Figure("(the gate alone)", calls), lambda: on_the_hosts_thread(calls)),
+        (Figure("(redis-py, read and add)", calls, booked=False), lambda: plainly(url, calls)),
         (Figure("sync, one after the other", calls, True), lambda: one_after_the_other(search, "cafe", calls)),
         (Figure("sync, a model's price", calls), lambda: one_after_the_other(chat, MESSAGES, calls)),
         (Figure("sync, 8 threads", calls // 8 * 8), lambda: from_threads(8, calls)),
@@ -217,7 +228,7 @@ def run(calls: int, rounds: int) -> tuple[list[Figure], dict[str, list[float]], 
     figures = [measured(figure, work, rounds) for figure, work in ways]
     checks = {"sync": checks_us(calls), "async": in_loop(checks_async_us, calls)}
     loop.close()
-    return figures, checks, 2 + sum(figure.calls for figure in figures) * (rounds + 1) + 2 * calls
+    return figures, checks, 2 + sum(figure.calls for figure in figures if figure.booked) * (rounds + 1) + 2 * calls
 
 
 def check_books(url: str, calls: int) -> None:
@@ -278,8 +289,9 @@ def measure(options: argparse.Namespace, folder: Path, facts: Any) -> list[str]:
     (folder / "rules.yaml").write_text(RULES)
     proxy.configure(rules=folder / "rules.yaml", data=folder / "data")
     try:
-        figures, checks, calls = run(options.calls, options.rounds)
-        check_books(f"unix://{folder / 'data' / 'valkey.sock'}", calls)
+        url = f"unix://{folder / 'data' / 'valkey.sock'}"
+        figures, checks, calls = run(url, options.calls, options.rounds)
+        check_books(url, calls)
     finally:
         proxy.configure()
     print(report(figures, checks))
