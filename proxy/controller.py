@@ -138,7 +138,6 @@ class Controller:
 def run(settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int]) -> None:
     """A control process's whole life: until its parent stops it or is gone. facts: shared memory, see keeper.py."""
     configure(settings.log_format, settings.log_level)
-    os.nice(_POLITE)  # where cores are short, paid calls come first
     uvloop.run(_until_stopped(settings, store_url, sock, facts))
 
 
@@ -165,6 +164,7 @@ async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket
     controller = Controller(settings, store_url, environ(), readiness)
     try:
         await controller.start(sock)
+        os.nice(_POLITE)  # where cores are short, paid calls come first; but not before it is known to be ready
         await stop.wait()
         _end_soon()
     finally:
