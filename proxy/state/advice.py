@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,9 +34,23 @@ async def feed(ledger: Ledger, now_ms: int, each: Callable[[dict[str, Any]], Non
     return max(1, min(LOOK_BACK_DAYS, -(-(now_ms - oldest_ms) // _DAY_MS)))
 
 
-async def keep(reader: Reader, keys: Keys, told: Mapping[str, Any], digest: str, now_ms: int, timezone: str) -> None:
-    """Replaces what was found before. digest: of the rules it was found with. Raises StoreUnavailable."""
-    fields = {"at": iso(now_ms, timezone), "rules": digest, "json": json.dumps(told, ensure_ascii=False)}
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When somebody looked (Unix ms), with which rules (their digest), and how long it took."""
+
+    at_ms: int
+    rules: str
+    took_ms: int
+
+
+async def keep(reader: Reader, keys: Keys, told: Mapping[str, Any], look: Look, timezone: str) -> None:
+    """Replaces what was found before. Raises StoreUnavailable."""
+    fields = {
+        "at": iso(look.at_ms, timezone),
+        "rules": look.rules,
+        "took_ms": str(look.took_ms),
+        "json": json.dumps(told, ensure_ascii=False),
+    }
     await reader.ask_all(
         [
             ("HSET", keys.advice, *[word for pair in fields.items() for word in pair]),
@@ -45,13 +60,13 @@ async def keep(reader: Reader, keys: Keys, told: Mapping[str, Any], digest: str,
     )
 
 
-async def read(reader: Reader, keys: Keys) -> tuple[str, str, Any] | None:
-    """(when it was found, the rules' digest, what was found); None: nobody has looked yet. Raises StoreUnavailable."""
-    at, digest, text = await reader.ask("HMGET", keys.advice, "at", "rules", "json")
-    return None if text is None else (at, digest, json.loads(text))
+async def read(reader: Reader, keys: Keys) -> tuple[str, Any] | None:
+    """(when it was found, ISO 8601; what was found); None: nobody has looked yet. Raises StoreUnavailable."""
+    at, text = await reader.ask("HMGET", keys.advice, "at", "json")
+    return None if text is None else (at, json.loads(text))
 
 
-async def found_at(reader: Reader, keys: Keys) -> tuple[int, str] | None:
-    """(Unix ms, the rules' digest) of what is kept. Raises StoreUnavailable."""
-    at, digest = await reader.ask("HMGET", keys.advice, "at", "rules")
-    return None if at is None else (round(datetime.fromisoformat(at).timestamp() * 1000), digest)
+async def last_look(reader: Reader, keys: Keys) -> Look | None:
+    """The look that what is kept comes from. Raises StoreUnavailable."""
+    at, digest, took = await reader.ask("HMGET", keys.advice, "at", "rules", "took_ms")
+    return None if at is None else Look(round(datetime.fromisoformat(at).timestamp() * 1000), digest, int(took or 0))

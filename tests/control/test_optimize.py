@@ -491,6 +491,18 @@ def test_costs_without_a_call_are_planned_but_limited_by_nothing() -> None:
     assert [budget.name for budget in taken_over(TEXT, made.change).budgets] == ["monthly", "plan-maps"]
 
 
+def test_rent_gives_way_to_nothing() -> None:
+    cost = {("database", "fixed/database", "-"): 300 * WON, ("openai", "openai/chat", "web"): 900 * WON}
+    days = [Day(LAST - timedelta(days=back), dict.fromkeys(cost, 3), cost) for back in range(80, -1, -1)]
+    text = f"{TEXT}fixed_costs: [{{name: database, amount: 9000}}]\n"
+    made = next_month(text, days, [])
+    lines = {line.api: line for line in made.lines}
+    assert not made.fits
+    assert lines["database"].limit == pytest.approx(9000 * WON, abs=WON)
+    assert lines["openai"].limit < lines["openai"].expected
+    assert made.total <= 15_000 * WON
+
+
 def test_an_expectation_of_another_month_is_no_plan() -> None:
     old = expectations(rules(), spent(200, 100), at(date(2026, 10, 20), 12))
     assert laid_out(rules(), old, [], NOW).lines == ()

@@ -157,7 +157,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
         told |= {"month_end": "12000", "interval80": ["11000", "13000"], "limit": "15000", "over": False}
         told |= {"reaches_limit": None, "past_error_percent": 4.2}
         await forecasts.keep(client, keys, [told], wall_ms(), SEOUL, "2026-11-26")
-        await advice.keep(client, keys, {"recommendations": [], "expected": []}, "0", 1_795_662_000_000, SEOUL)
+        await advice.keep(client, keys, {}, advice.Look(1_795_662_000_000, "0", 20), SEOUL)
         opened = Incident(
             *("0a1b2c3d", "runaway:batch", Sort.RUNAWAY, "caller:batch", Grade.HIGH, Grade.HIGH, {}, "now"),
             actions=(Taken(Action.BLOCK_CALLER, "caller:batch", 7, wall_ms(), "now", "anna", False),),

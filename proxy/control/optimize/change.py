@@ -27,9 +27,8 @@ def cap(facts: Facts, kind: str, where: Where, saving: int) -> str:
 
 
 def cheaper_rent(cost: FixedCost, amount: Decimal) -> str:
-    """The fixed cost's entry at another amount; how it is measured stays as it is."""
-    api = f", api: {cost.api}" if cost.api else ""
-    return f"# under fixed_costs, at {cost.name}\n{{amount: {money.plain(amount)}, currency: {cost.currency}{api}}}\n"
+    """The fixed cost's new amount; what else its entry says stays as it is."""
+    return f"# under fixed_costs, at {cost.name}\namount: {money.plain(amount)}\n"
 
 
 def name(where: Where, kind: str) -> str:

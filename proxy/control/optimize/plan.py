@@ -16,6 +16,7 @@ from proxy.core.model import PeriodUnit, Priority, RuleSet
 from proxy.core.windows import local_day
 
 _RANK = {Priority.ESSENTIAL: 0, Priority.IMPORTANT: 1, Priority.OPTIONAL: 2}
+_RENT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,14 @@ def _budget(rules: RuleSet) -> int | None:
 
 
 def _squeezed(rules: RuleSet, lines: list[Line], budget: int, unit: int) -> list[Line]:
-    """Limits that fit into the budget: the most important APIs first, the others share what is left."""
+    """Limits that fit into the budget: the most important APIs first, the others share what is left.
+
+    What costs without a call comes before all of them: no limit refuses it.
+    """
     rank = {api.name: min((_RANK[rule.priority] for rule in api.rules), default=1) for api in rules.apis}
     left, given = budget // unit * unit, {}
-    for level in sorted({rank.get(line.api, 1) for line in lines}):
-        here = [line for line in lines if rank.get(line.api, 1) == level]
+    for level in sorted({rank.get(line.api, _RENT) for line in lines}):
+        here = [line for line in lines if rank.get(line.api, _RENT) == level]
         wanted = sum(line.limit for line in here)
         for line in here:
             given[line.api] = line.limit if wanted <= left else left * line.limit // wanted // unit * unit

@@ -475,8 +475,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "예상 {total}, 예산 {budget}: 예산 안에 듭니다.",
     },
     "dash.plan_does_not_fit": {
-        "en": "Expected {total} of {budget}: it does not fit.",
-        "ko": "예상 {total}, 예산 {budget}: 예산을 넘습니다.",
+        "en": "The forecast asks for more than {budget}: less important APIs get less, {total} in all.",
+        "ko": "예측대로면 예산 {budget}을 넘어 덜 중요한 API의 한도를 줄였습니다. 합계 {total}.",
     },
     "dash.budget_restricted": {"en": "Budget {name}: only essential calls pass", "ko": "예산 {name}: 필수 호출만 통과"},
     "dash.budget_stopped": {

@@ -24,8 +24,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{about}의 지난 {days}일 평균 사용률은 {mean}입니다(최대 {peak}, 기준 {bound}). 절반 크기로도 충분하고 비용도 절반쯤 됩니다.",
     },
     "recommend.idle.program": {
-        "en": "Move it to something half as large, or stop it while nobody needs it (`services`); then enter its new rent.",
-        "ko": "절반 크기로 옮기거나 아무도 쓰지 않을 때 멈추고(`services`), 바뀐 비용을 입력해 주세요.",
+        "en": "Move it to something half as large, or stop it while nobody needs it, as one of the services; then enter its new rent.",
+        "ko": "절반 크기로 옮기거나 아무도 쓰지 않을 때 서비스(services)로 멈추고, 바뀐 비용을 입력해 주세요.",
     },
     "recommend.growth": {
         "en": "{about} has grown from {then} to {now} in {days} days ({percent} %). At its size of then it would cost as much less.",
@@ -40,8 +40,8 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "프로그램에서 변하지 않는 부분을 앞에 두고 제공자의 프롬프트 캐시를 켜 주세요. 캐시된 토큰 값은 단가표가 알아서 계산하고, 아래 한도는 줄어든 금액을 지킵니다.",
     },
     "recommend.batch.program": {
-        "en": "The program has to gather these calls and send them to {endpoint}. Their bill comes with the results: enter it with `spendgate charge`. The lines let the batch's own requests pass and keep the saving.",
-        "ko": "프로그램에서 이 호출들을 모아 {endpoint}에 보내 주세요. 요금은 결과와 함께 정해지니 `spendgate charge`로 입력하면 됩니다. 아래 줄은 배치 요청을 통과시키고 줄어든 금액을 지킵니다.",
+        "en": "The program has to gather these calls and send them to {endpoint}. Their bill comes with the results: enter it with spendgate charge. The lines let the batch's own requests pass and keep the saving.",
+        "ko": "프로그램에서 이 호출들을 모아 {endpoint}에 보내 주세요. 요금은 결과와 함께 정해지니 spendgate charge로 입력하면 됩니다. 아래 줄은 배치 요청을 통과시키고 줄어든 금액을 지킵니다.",
     },
     "recommend.free_tier.program": {
         "en": "The program has to send to {rule} what can go there. The limit on {other} keeps the saving.",
