@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
+import multiprocessing
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,20 +51,22 @@ def spendgate(*args: str, env: dict[str, str] | None = None, timeout: float = 60
     )
 
 
-_one_at_a_time = threading.Lock()
-
-
 def asked(*args: str) -> subprocess.CompletedProcess[str]:
-    """As `spendgate`, in this process: what tests ask again and again need not start Python each time."""
+    """As `spendgate`, in a process that stays: what tests ask again and again need not start Python each time."""
+    code, out, err = _asker().submit(_answer, args, dict(settings.environ())).result(60)
+    return subprocess.CompletedProcess(args, code, out, err)
+
+
+@functools.cache
+def _asker() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _answer(args: tuple[str, ...], environ: Mapping[str, str]) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
-
-    def run() -> int:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            return int(main(args, settings.environ()))
-
-    with _one_at_a_time, ThreadPoolExecutor(1) as thread:  # a thread: the test may be inside an event loop
-        code = thread.submit(run).result(60)
-    return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = int(main(args, environ))
+    return code, out.getvalue(), err.getvalue()
 
 
 @dataclass

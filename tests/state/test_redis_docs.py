@@ -173,6 +173,7 @@ async def filled(server: Server) -> AsyncIterator[Server]:
     about = About("openai", "openai/chat", "*", "GET", "/v1/models", "https://api.openai.com:443/v1/models?")
     await answers.keep("0abc", "", kept, about, keep_ms=60_000, most=1000)
     assert await answers.join("0def", "a call", None) == "a call"
+    assert await store.call("PEXPIRE", keys.prefix + "cache:flight:0def", 600_000) == 1  # a slow machine reads it too
     await store.call("XADD", keys.ledger("2025-11"), "*", "id", "old")
     await store.call("HSET", keys.session("0abc"), "token", "0def")
     await store.call("SET", keys.login("127.0.0.1"), 1)

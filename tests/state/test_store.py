@@ -15,7 +15,7 @@ from proxy.state.keys import Keys
 from proxy.state.store import ScriptError, Store, StoreUnavailable
 from tests.harness import free_port
 from tests.state.calls import ask, bill, monthly
-from tests.state.conftest import a_server
+from tests.state.conftest import a_server, eventually
 
 
 async def test_calls_of_one_loop_turn_leave_in_few_writes(store: Store) -> None:
@@ -154,7 +154,9 @@ async def _use(url: str) -> None:
 async def _be_refused(url: str) -> None:
     store = Store(url)
     assert not await store.start()
-    assert "password" in store.reason.lower() or "WRONGPASS" in store.reason
+    # On a busy machine the first attempts may meet their time limit; the store tries again by itself.
+    await eventually(lambda: "password" in store.reason.lower() or "WRONGPASS" in store.reason, within_s=30)
+    assert not store.connected
     await store.close()
 
 
