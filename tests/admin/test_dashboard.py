@@ -129,6 +129,7 @@ def visit(
     """
     context: BrowserContext = browser.new_context(**{"locale": "en-US", **options})
     context.set_default_timeout(15_000)
+    expect.set_options(timeout=15_000)
     wrong: list[str] = []
     expected = ["net::ERR_", "htmx:sse:error"] if broken else []
 
