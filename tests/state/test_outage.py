@@ -24,11 +24,11 @@ from tests.state.conftest import Server, eventually
 
 
 @asynccontextmanager
-async def a_gate(url: str, lease_s: float = 30.0) -> AsyncIterator[Gate]:
+async def a_gate(url: str, lease_s: float = 30.0, upkeep_s: float = 0.1) -> AsyncIterator[Gate]:
     store = Store(url)
     assert await store.start()
     gate = Gate(store, Keys(), lease_s=lease_s)
-    upkeep = asyncio.create_task(gate.maintain(0.1))
+    upkeep = asyncio.create_task(gate.maintain(upkeep_s))
     try:
         yield gate
     finally:
@@ -136,7 +136,7 @@ async def test_what_a_killed_server_forgot_of_the_last_seconds_is_stated_again(
     own_server: Server, tmp_path: Path
 ) -> None:
     """Redis answers before its append-only file is written when the disk is slow; so may a replica that takes over."""
-    async with a_gate(own_server.url) as gate:
+    async with a_gate(own_server.url, upkeep_s=5) as gate:  # what is remembered goes by rounds of upkeep
         known, forgotten, released, running = [await admit(gate, 10) for _ in range(4)]
         for one in (known, forgotten, released, running):
             assert isinstance(one, Admitted)
