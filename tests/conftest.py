@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +29,18 @@ def material() -> Path:
 # Started in the background, a process finds Ctrl-C ignored and hands that on to its children, whom tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command run in this process silences or redirects the log; the next test must hear it again."""
+    configured, was = structlog.is_configured(), structlog.get_config()
+    yield
+    assert not structlog.get_config()["cache_logger_on_first_use"], "start the program in a process of its own"
+    if configured:
+        structlog.configure(**was)
+    else:
+        structlog.reset_defaults()
 
 
 # Modules that start whole programs take minutes: begun first, they leave no worker idle at the end.

@@ -17,6 +17,7 @@ import redis
 
 import proxy
 from proxy.inprocess import host as hosts
+from proxy.log import configure_library
 from tests.harness import ROOT
 from tests.state.conftest import Server, a_server
 
@@ -159,6 +160,7 @@ def program(store_server: Server, rules_file: Path) -> Iterator[Books]:
 @pytest.fixture
 def books(program: Books) -> Iterator[Books]:
     """Nothing was spent yet, and nothing is left over from the test before."""
+    configure_library()  # as the first call of a program does; each test ends with the log as it was before
     proxy.flush()
     with program.client() as store:
         store.flushall()
