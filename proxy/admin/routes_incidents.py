@@ -9,7 +9,7 @@ from pydantic import Field
 from proxy.admin.routes import Answer, Asks, Call, Route
 from proxy.admin.routes_audit import AuditEntry, told
 from proxy.admin.routes_emergency import desk, ends, refusal
-from proxy.control import incident_desk
+from proxy.control import casebook
 from proxy.core.admin_model import Role
 from proxy.core.emergency_model import Action, Grade, Incident, Sort
 from proxy.core.text import say
@@ -117,7 +117,7 @@ async def listed(call: Call) -> IncidentList:
             return False
         return asked.acknowledged is None or bool(one.acknowledged_by) == (asked.acknowledged == "yes")
 
-    found = await incident_desk.listed(
+    found = await casebook.listed(
         *(call.client, call.desk.keys, call.now_ms()),
         only_open=asked.state == "open",
         count=asked.limit,
@@ -128,7 +128,7 @@ async def listed(call: Call) -> IncidentList:
 
 
 async def _facts(call: Call, found: list[Incident]) -> list[IncidentFacts]:
-    rows = await incident_desk.documents(call.client, call.desk.keys, call.rules, call.now_ms(), found, call.language)
+    rows = await casebook.documents(call.client, call.desk.keys, call.rules, call.now_ms(), found, call.language)
     return [IncidentFacts.model_validate(row) for row in rows]
 
 
@@ -163,7 +163,7 @@ async def apply(call: Call) -> Applied:
     until, asked = ends(call, call.body.until), call.body
     action = asked.action.value if asked.action is not None else ""
     try:
-        found, entries = await incident_desk.apply(desk(call), call.place.id, action, asked.reason, until)
+        found, entries = await casebook.apply(desk(call), call.place.id, action, asked.reason, until)
     except Refused as refused:
         raise refusal(refused, call) from None
     return Applied(incident=await _one(call, found), entries=[told(entry) for entry in entries])

@@ -34,16 +34,16 @@ async def act(frame: Frame, desk: Desk, what: tuple[str, ...], options: dict[str
 
 async def open_now(desk: Desk) -> int:
     """How many incidents are open."""
-    from proxy.control import incident_desk
+    from proxy.control import casebook
 
-    return len(await incident_desk.listed(desk.client, desk.keys, desk.now_ms, only_open=True, count=_MOST))
+    return len(await casebook.listed(desk.client, desk.keys, desk.now_ms, only_open=True, count=_MOST))
 
 
 async def _list(frame: Frame, desk: Desk, *, everything: bool, as_json: bool) -> int:
-    from proxy.control import incident_desk
+    from proxy.control import casebook
 
-    found = await incident_desk.listed(desk.client, desk.keys, desk.now_ms, only_open=not everything, count=_MOST)
-    rows = await incident_desk.documents(desk.client, desk.keys, desk.rules, desk.now_ms, found, frame.lang)
+    found = await casebook.listed(desk.client, desk.keys, desk.now_ms, only_open=not everything, count=_MOST)
+    rows = await casebook.documents(desk.client, desk.keys, desk.rules, desk.now_ms, found, frame.lang)
     if as_json:
         click.echo(json.dumps({"incidents": rows}, ensure_ascii=False))
         return Exit.OK
@@ -87,11 +87,11 @@ async def _resolve(frame: Frame, desk: Desk, incident_id: str, _action: str, opt
 
 async def _apply(frame: Frame, desk: Desk, incident_id: str, action: str, options: dict[str, Any]) -> int:
     from proxy.cli.emergency import as_document, tell, until_of
-    from proxy.control import incident_desk
+    from proxy.control import casebook
 
     until = until_of(desk, options["until"])
     reason = options["reason"] or options["note"] or ""
-    _, entries = await incident_desk.apply(desk, incident_id, action, reason, until)
+    _, entries = await casebook.apply(desk, incident_id, action, reason, until)
     if options["as_json"]:
         click.echo(json.dumps({"entries": [as_document(entry) for entry in entries]}, ensure_ascii=False))
         return Exit.OK
@@ -113,11 +113,11 @@ async def _told(frame: Frame, desk: Desk, incident_id: str, key: str, options: d
 
 
 async def _document(frame: Frame, desk: Desk, incident_id: str) -> dict[str, Any]:
-    from proxy.control import incident_desk
+    from proxy.control import casebook
     from proxy.state import incidents
 
     found = await incidents.one(desk.client, desk.keys, incident_id)
-    (row,) = await incident_desk.documents(desk.client, desk.keys, desk.rules, desk.now_ms, [found], frame.lang)
+    (row,) = await casebook.documents(desk.client, desk.keys, desk.rules, desk.now_ms, [found], frame.lang)
     return row
 
 

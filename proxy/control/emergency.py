@@ -1,6 +1,6 @@
 """What goes wrong with the money, and how bad it is.
 
-Pure: measures in, troubles out; what becomes of them is in incident_plan.py. A grade that an incident has is kept until
+Pure: measures in, troubles out; what becomes of them is in escalation.py. A grade that an incident has is kept until
 the measure falls a fifth below what the grade needs, so that nothing flaps. Amounts are atoms, instants Unix
 milliseconds, shares basis points.
 """

@@ -2,7 +2,7 @@
 
 The leader looks at the stream of thresholds every second and at everything else every few seconds. All decisions are
 in status.py, thresholds.py, anomalies.py and alerts.py; this file asks, hands over and writes down. What was measured
-goes on to the emergency desk (incidents.py), so that nothing is measured twice. Mutable state: the last statuses, the
+goes on to the emergency desk (responder.py), so that nothing is measured twice. Mutable state: the last statuses, the
 samples of the last hours, the proxies seen alive, the alerts that were told, and when each kind of look was last taken.
 """
 
@@ -21,8 +21,8 @@ from proxy.control import alerts as telling
 from proxy.control import anomalies, pace
 from proxy.control.emergency import Fire, Measures, Unusual
 from proxy.control.gather import Gatherer
-from proxy.control.incidents import Keeper
 from proxy.control.jobs import Context
+from proxy.control.responder import Responder
 from proxy.control.status import BudgetStatus, document, when
 from proxy.control.storecheck import StoreCheck
 from proxy.control.thresholds import burning
@@ -64,7 +64,7 @@ class Watcher:
         self,
         context: Context,
         new_id: Callable[[], str] = lambda: secrets.token_hex(5),
-        keeper: Keeper | None = None,
+        responder: Responder | None = None,
     ) -> None:
         self._context = context
         self._new_id = new_id
@@ -78,7 +78,7 @@ class Watcher:
         self._usual: dict[str, bool] = {}  # who spent something in this hour: within the band?
         self._proxies: dict[str, _Seen] = {}
         self._told: dict[str, tuple[str, Severity]] = {}  # key of an alert -> its id and severity
-        self._keeper = keeper or Keeper(context)
+        self._responder = responder or Responder(context)
         self._store_check = StoreCheck(context.client)
         self._refreshed_ms = self._sampled_ms = 0
         self.statuses: dict[str, BudgetStatus] = {}
@@ -149,7 +149,7 @@ class Watcher:
             refused=pace.refusals(self._samples, now),
             waiting=sum(seen.info.pending_settlements for seen in self._proxies.values()),
         )
-        tells = await self._keeper.step(
+        tells = await self._responder.step(
             Measures(
                 fires,
                 [one for _, one in unusual],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import rules_file
-from proxy.control import incident_plan, incident_words, pace
+from proxy.control import escalation, incident_words, pace
 from proxy.control.anomalies import Band
 from proxy.control.emergency import (
     PACE_MS,
@@ -24,7 +24,7 @@ from proxy.control.emergency import (
     detect,
     graded,
 )
-from proxy.control.incident_plan import FALL_MS, Begins, Ends, Marks, Turns
+from proxy.control.escalation import FALL_MS, Begins, Ends, Marks, Turns
 from proxy.control.status import BudgetStatus, status_of
 from proxy.control.thresholds import Burn
 from proxy.core.emergency_model import Action, Emergency, Grade, Incident, Quiet, Sort, Taken, from_grade_on
@@ -176,10 +176,10 @@ def taken(action: Action = Action.BLOCK_CALLER, until_ms: int = NOON + HOUR, ent
 
 def step(
     known: Incident | None, *now: Trouble, quiet: Quiet | None = None, in_force: tuple[int, ...] = ()
-) -> list[incident_plan.Step]:
+) -> list[escalation.Step]:
     open_ = {known.cause: known} if known else {}
     hushed = {"runaway:batch": quiet} if quiet else {}
-    return incident_plan.steps(open_, hushed, now, frozenset(in_force), 900_000, NOON)
+    return escalation.steps(open_, hushed, now, frozenset(in_force), 900_000, NOON)
 
 
 def test_the_life_of_an_incident() -> None:
@@ -222,7 +222,7 @@ def test_an_incident_gets_worse_at_once_and_better_slowly_whatever_comes(
     for grade, seconds in course:
         now_ms += seconds * 1000
         now = [trouble(grade)] if grade else []
-        found = incident_plan.steps({known.cause: known} if known else {}, {}, now, frozenset(), 900_000, now_ms)
+        found = escalation.steps({known.cause: known} if known else {}, {}, now, frozenset(), 900_000, now_ms)
         assert len(found) <= 1
         for one in found:
             if isinstance(one, Begins):
@@ -275,33 +275,33 @@ def rules(more: str = "") -> RuleSet:
     ],
 )
 def test_what_is_proposed_grows_with_the_level_and_fits_what_it_is_about(grade: Grade, expected: list[str]) -> None:
-    assert [one.value for one in incident_plan.proposed(incident(grade), rules(), {}, NOON)] == expected
-    assert incident_plan.automatic(incident(grade), rules(), {}, NOON) == []
+    assert [one.value for one in escalation.proposed(incident(grade), rules(), {}, NOON)] == expected
+    assert escalation.automatic(incident(grade), rules(), {}, NOON) == []
 
 
 def test_what_is_automatic() -> None:
     own = rules(AUTOMATIC)
-    assert incident_plan.automatic(incident(MEDIUM), own, {}, NOON) == []
-    assert incident_plan.automatic(incident(HIGH), own, {}, NOON) == [Action.BLOCK_CALLER]
+    assert escalation.automatic(incident(MEDIUM), own, {}, NOON) == []
+    assert escalation.automatic(incident(HIGH), own, {}, NOON) == [Action.BLOCK_CALLER]
     every = [Action.BLOCK_CALLER, Action.STOP_SERVICES, Action.STOP_ALL]
-    assert incident_plan.automatic(incident(CRITICAL), own, {}, NOON) == every
+    assert escalation.automatic(incident(CRITICAL), own, {}, NOON) == every
     spared = replace(incident(CRITICAL), target="caller:web")
-    assert incident_plan.automatic(spared, own, {}, NOON) == every[1:]
+    assert escalation.automatic(spared, own, {}, NOON) == every[1:]
     done = incident(HIGH, actions=(taken(),))
-    assert incident_plan.automatic(done, own, {}, NOON) == []  # also where somebody undid it
-    assert incident_plan.automatic(done, own, {}, NOON + HOUR) == [Action.BLOCK_CALLER]  # it goes on after the block
-    assert incident_plan.automatic(incident(HIGH, gone_ms=1), own, {}, NOON) == []
-    assert incident_plan.automatic(replace(incident(HIGH), target="caller:gone"), own, {}, NOON) == []
+    assert escalation.automatic(done, own, {}, NOON) == []  # also where somebody undid it
+    assert escalation.automatic(done, own, {}, NOON + HOUR) == [Action.BLOCK_CALLER]  # it goes on after the block
+    assert escalation.automatic(incident(HIGH, gone_ms=1), own, {}, NOON) == []
+    assert escalation.automatic(replace(incident(HIGH), target="caller:gone"), own, {}, NOON) == []
     decided = {"reports": "start"}
-    assert incident_plan.automatic(incident(CRITICAL), own, decided, NOON) == [Action.BLOCK_CALLER, Action.STOP_ALL]
+    assert escalation.automatic(incident(CRITICAL), own, decided, NOON) == [Action.BLOCK_CALLER, Action.STOP_ALL]
 
 
 def test_what_stops_services_stops_the_optional_ones() -> None:
-    assert incident_plan.targets(Action.STOP_SERVICES, incident(), rules(), {}) == ("service:reports",)
+    assert escalation.targets(Action.STOP_SERVICES, incident(), rules(), {}) == ("service:reports",)
     storm = replace(incident(), sort=Sort.ERRORS, target="api:openai")
-    assert incident_plan.targets(Action.STOP_SERVICES, storm, rules(), {}) == ()
-    assert incident_plan.targets(Action.BLOCK_API, storm, rules(), {}) == ("api:openai",)
-    assert incident_plan.targets(Action.BLOCK_CALLER, storm, rules(), {}) == ()
+    assert escalation.targets(Action.STOP_SERVICES, storm, rules(), {}) == ()
+    assert escalation.targets(Action.BLOCK_API, storm, rules(), {}) == ("api:openai",)
+    assert escalation.targets(Action.BLOCK_CALLER, storm, rules(), {}) == ()
 
 
 def test_an_action_holds_from_its_level_on() -> None:
@@ -323,7 +323,7 @@ def test_an_action_holds_from_its_level_on() -> None:
     ],
 )
 def test_what_is_told_about_an_incident(known: Incident, expected: str | None) -> None:
-    told = incident_plan.alert_key(known)
+    told = escalation.alert_key(known)
     assert (told and told[0].removeprefix("incident:i1:")) == expected
 
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from proxy.control.emergency import Failures, Measures, StoreFacts
-from proxy.control.incidents import Keeper, Tells
+from proxy.control.responder import Responder, Tells
 from proxy.control.watch import Watcher
 from proxy.core.emergency_model import Action, Grade, Incident
 from proxy.core.model import Admitted, Denied, Reason
@@ -43,9 +43,9 @@ def use(lead: Lead, emergency: str) -> None:
     lead.use(f"{RULES}{MORE}emergency: {emergency}\n", KEY="b" * 20, KEY2="w" * 20)
 
 
-def keeper(lead: Lead, fence: int | None = None) -> Keeper:
+def responder(lead: Lead, fence: int | None = None) -> Responder:
     numbers = itertools.count(1)
-    return Keeper(lead.context(fence), new_id=lambda: f"i{fence or lead.fence}-{next(numbers)}")
+    return Responder(lead.context(fence), new_id=lambda: f"i{fence or lead.fence}-{next(numbers)}")
 
 
 def person(lead: Lead, name: str = "anna") -> Desk:
@@ -61,7 +61,7 @@ async def trail(lead: Lead) -> list[tuple[str, str]]:
     return [(one.action, one.target) for one in reversed(await audit.last(lead.client, lead.keys, 100))]
 
 
-async def pass_min(lead: Lead, one: Keeper, minutes: float, measures: Measures) -> Tells:
+async def pass_min(lead: Lead, one: Responder, minutes: float, measures: Measures) -> Tells:
     """Look every half minute."""
     tells = Tells((), ())
     for _ in range(round(minutes * 2)):
@@ -74,7 +74,7 @@ async def test_two_leaders_that_race_open_one_incident_and_act_once(lead: Lead) 
     use(lead, "{automatic: {high: block_api}}")
     others = [Client(lead.server.url) for _ in range(2)]
     racers = [
-        Keeper(replace(lead.context(), client=client), new_id=lambda number=number: f"racer-{number}")  # type: ignore[misc]
+        Responder(replace(lead.context(), client=client), new_id=lambda number=number: f"racer-{number}")  # type: ignore[misc]
         for number, client in enumerate(others)
     ]
     await asyncio.gather(*(one.step(STORM, {}, lead.clock()) for one in racers))
@@ -91,14 +91,14 @@ async def test_two_leaders_that_race_open_one_incident_and_act_once(lead: Lead) 
 
 async def test_a_leader_of_the_past_opens_nothing_and_the_next_one_goes_on(lead: Lead) -> None:
     use(lead, "{}")
-    first = keeper(lead)
+    first = responder(lead)
     await first.step(STORM, {}, lead.clock())
     await lead.elect(2)
     with pytest.raises(Stale):
         await first.step(
             Measures(failures=[Failures("openai", 100, 20)], store=StoreFacts(refused=3)), {}, lead.clock()
         )
-    second = keeper(lead)
+    second = responder(lead)
     await second.step(STORM, {}, lead.clock())
     assert [one.id for one in await all_of(lead)] == ["i1-1"]
     await pass_min(lead, second, 16, CALM)
@@ -107,7 +107,7 @@ async def test_a_leader_of_the_past_opens_nothing_and_the_next_one_goes_on(lead:
 
 async def test_the_level_rises_at_once_falls_slowly_and_the_history_keeps_the_worst(lead: Lead) -> None:
     use(lead, "{resolve_after: 2m}")
-    one = keeper(lead)
+    one = responder(lead)
     await one.step(Measures(failures=[Failures("openai", 100, 30)]), {}, lead.clock())
     await one.step(STORM, {}, lead.clock())
     await pass_min(lead, one, 4, Measures(failures=[Failures("openai", 100, 30)]))
@@ -129,7 +129,7 @@ async def test_the_level_rises_at_once_falls_slowly_and_the_history_keeps_the_wo
 
 async def test_people_acknowledge_resolve_and_are_left_in_peace(lead: Lead) -> None:
     use(lead, "{}")
-    one = keeper(lead)
+    one = responder(lead)
     await one.step(STORM, {}, lead.clock())
     seen = await incidents.acknowledge(person(lead), "i1-1", "looking at it", "seen")
     assert (seen.acknowledged_by, seen.remarks[0].text) == ("anna", "looking at it")
@@ -149,7 +149,7 @@ async def test_people_acknowledge_resolve_and_are_left_in_peace(lead: Lead) -> N
 
 async def test_what_became_worse_after_it_was_resolved_is_news(lead: Lead) -> None:
     use(lead, "{}")
-    one = keeper(lead)
+    one = responder(lead)
     await one.step(Measures(failures=[Failures("openai", 100, 30)]), {}, lead.clock())
     await incidents.resolve(person(lead), "i1-1", "known")
     await one.step(STORM, {}, lead.clock())
@@ -159,7 +159,7 @@ async def test_what_became_worse_after_it_was_resolved_is_news(lead: Lead) -> No
 async def test_a_block_of_a_person_is_never_made_shorter(lead: Lead) -> None:
     use(lead, "{automatic: {high: block_api}}")
     await switches.block(person(lead), "api:openai", "theirs")
-    await keeper(lead).step(STORM, {}, lead.clock())
+    await responder(lead).step(STORM, {}, lead.clock())
     assert [action for action, _ in await trail(lead)] == ["block", "incident.open"]
     (found,) = await all_of(lead)
     with pytest.raises(Refused, match="held_already"):
@@ -168,7 +168,7 @@ async def test_a_block_of_a_person_is_never_made_shorter(lead: Lead) -> None:
 
 async def test_what_a_person_undid_is_not_done_again_before_it_would_have_ended(lead: Lead) -> None:
     use(lead, "{automatic: {high: block_api}, lasts: 10m}")
-    one = keeper(lead)
+    one = responder(lead)
     await one.step(STORM, {}, lead.clock())
     await switches.undo(person(lead), 2, "we need it")
     await pass_min(lead, one, 9.5, STORM)
@@ -195,7 +195,7 @@ async def test_optional_services_are_stopped_until_the_time_is_over(lead: Lead) 
 
 async def test_everything_about_incidents_has_a_lifetime(lead: Lead) -> None:
     use(lead, "{automatic: {high: block_api}}")
-    await keeper(lead).step(STORM, {}, lead.clock())
+    await responder(lead).step(STORM, {}, lead.clock())
     await incidents.resolve(person(lead), "i1-1", "done")
     names = await lead.client.scan(f"{lead.keys.prefix}incident")
     assert names == [lead.keys.incident("i1-1"), lead.keys.incidents, lead.keys.incidents_open]
@@ -229,7 +229,7 @@ async def calls(
 
 def looks(lead: Lead) -> tuple[Watcher, Gate]:
     gate = Gate(lead.store, lead.keys, clock=lead.clock, pinned=True)
-    return Watcher(lead.context(), keeper=keeper(lead)), gate
+    return Watcher(lead.context(), responder=responder(lead)), gate
 
 
 async def look(lead: Lead, watcher: Watcher, seconds: float) -> None:

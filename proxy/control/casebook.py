@@ -1,6 +1,6 @@
 """What people see of incidents and do about them: the same for the commands, the API and the dashboard.
 
-Asks the store and hands over; what can be done is decided in incident_plan.py, what is said in incident_words.py.
+Asks the store and hands over; what can be done is decided in escalation.py, what is said in incident_words.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from proxy.control import incident_plan, incident_words
+from proxy.control import escalation, incident_words
 from proxy.core.emergency_model import Action, Incident
 from proxy.core.model import RuleSet
 from proxy.core.text import say
@@ -52,8 +52,8 @@ def _document(
 ) -> dict[str, Any]:
     zone = rules.timezone
     proposals = [
-        (action, incident_plan.targets(action, incident, rules, hand))
-        for action in incident_plan.proposed(incident, rules, hand, now_ms)
+        (action, escalation.targets(action, incident, rules, hand))
+        for action in escalation.proposed(incident, rules, hand, now_ms)
     ]
     return {
         "id": incident.id,
@@ -85,7 +85,7 @@ def _document(
                 "until": iso(one.until_ms, zone),
                 "by": one.by,
                 "automatic": one.automatic,
-                "in_force": incident_plan.still(one, in_force, now_ms),
+                "in_force": escalation.still(one, in_force, now_ms),
                 "text": incident_words.taken(one, zone, language),
             }
             for one in incident.actions
@@ -105,7 +105,7 @@ async def apply(
     if known.resolved_at:
         raise Refused("incident_over", id=known.id, by=known.resolved_by)
     _, hand = await services.read(desk.client, desk.keys, desk.now_ms)
-    proposals = incident_plan.proposed(known, desk.rules, hand, desk.now_ms)
+    proposals = escalation.proposed(known, desk.rules, hand, desk.now_ms)
     names = ", ".join(one.value for one in proposals) or "-"
     if not wanted and len(proposals) != 1:
         raise Refused("which_action" if proposals else "nothing_proposed", id=known.id, known=names)
@@ -115,7 +115,7 @@ async def apply(
     language = desk.rules.language
     why = say("incident.reason", language, id=known.id, title=incident_words.title(known, language))
     ends_ms = desk.now_ms + desk.rules.emergency.lasts_ms if until_ms is None else until_ms
-    targets = incident_plan.targets(action, known, desk.rules, hand)
+    targets = escalation.targets(action, known, desk.rules, hand)
     told = f"{why} / {reason.strip()}" if reason.strip() else why
     return await incidents.take(desk, known, action, targets, told, ends_ms)
 

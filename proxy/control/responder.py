@@ -1,6 +1,6 @@
-"""The leader's hand at the emergency desk: opens and ends incidents, and does what the rules let it do alone.
+"""The first responder: the leader opens, grades and ends incidents, and does what the rules let it do alone.
 
-Works on what the watch has measured; all decisions are in emergency.py and incident_plan.py. Every act is one atomic
+Works on what the watch has measured; all decisions are in emergency.py and escalation.py. Every act is one atomic
 step with its audit entry and the fencing token, so that a cause has one incident and an action is done once, however
 often leaders change.
 """
@@ -14,9 +14,9 @@ from typing import Final
 
 import structlog
 
-from proxy.control import emergency, incident_plan, incident_words
+from proxy.control import emergency, escalation, incident_words
 from proxy.control.emergency import Measures, Trouble
-from proxy.control.incident_plan import Begins, Ends, Marks, Turns
+from proxy.control.escalation import Begins, Ends, Marks, Turns
 from proxy.control.jobs import Context
 from proxy.core.alert_model import Alert, Kind, Severity
 from proxy.core.emergency_model import Grade, Incident
@@ -42,7 +42,7 @@ class Tells:
     staying: tuple[str, ...]
 
 
-class Keeper:
+class Responder:
     """`await step(measures, told, now_ms)` after every look. Mutable: when the figures were last written down."""
 
     def __init__(self, context: Context, new_id: Callable[[], str] = lambda: secrets.token_hex(4)) -> None:
@@ -61,7 +61,7 @@ class Keeper:
             return Tells((), ())
         desk = Desk(client, keys, rules, ALONE, now_ms, str(context.fence))
         in_force = frozenset(one.entry for one in await switches.active(client, keys, now_ms))
-        for step in incident_plan.steps(open_, quiet, troubles, in_force, rules.emergency.calm_ms, now_ms):
+        for step in escalation.steps(open_, quiet, troubles, in_force, rules.emergency.calm_ms, now_ms):
             await self._do(desk, step, open_, told)
         await self._freshen(desk, troubles, open_)
         _, hand = await services.read(client, keys, now_ms)
@@ -69,7 +69,7 @@ class Keeper:
             open_[cause] = await self._act(desk, open_[cause], hand)
         return self._tells(list(open_.values()), hand, now_ms)
 
-    async def _do(self, desk: Desk, step: incident_plan.Step, open_: dict[str, Incident], told: Told) -> None:
+    async def _do(self, desk: Desk, step: escalation.Step, open_: dict[str, Incident], told: Told) -> None:
         """One step; `open_` is then as the store is."""
         if isinstance(step, Begins):
             trouble = step.trouble
@@ -113,8 +113,8 @@ class Keeper:
     async def _act(self, desk: Desk, incident: Incident, hand: Mapping[str, str]) -> Incident:
         """Do what the rules let us do without asking."""
         rules = self._context.rules
-        for action in incident_plan.automatic(incident, rules, hand, desk.now_ms):
-            targets = incident_plan.targets(action, incident, rules, hand)
+        for action in escalation.automatic(incident, rules, hand, desk.now_ms):
+            targets = escalation.targets(action, incident, rules, hand)
             try:
                 incident, _ = await kept.take(
                     desk, incident, action, targets, self._why(incident), desk.now_ms + rules.emergency.lasts_ms
@@ -129,16 +129,16 @@ class Keeper:
         rules = self._context.rules
         alerts = []
         for incident in open_:
-            told = incident_plan.alert_key(incident)
+            told = escalation.alert_key(incident)
             if told is None:
                 continue
             key, severity = told
-            wanted = incident_plan.proposed(incident, rules, hand, now_ms)
-            proposals = {one: incident_plan.targets(one, incident, rules, hand) for one in wanted}
+            wanted = escalation.proposed(incident, rules, hand, now_ms)
+            proposals = {one: escalation.targets(one, incident, rules, hand) for one in wanted}
             facts = incident_words.alert_facts(incident, proposals, rules.timezone)
             kind, _, name = incident.target.partition(":")
             alerts.append(Alert(Kind.INCIDENT, severity, key, name if kind == "budget" else None, facts))
-        return Tells(tuple(alerts), tuple(incident_plan.alert_prefix(one) for one in open_))
+        return Tells(tuple(alerts), tuple(escalation.alert_prefix(one) for one in open_))
 
     def _why(self, incident: Incident) -> str:
         language = self._context.language
