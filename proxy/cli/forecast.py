@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from proxy.control.forecast import DailySeries
     from proxy.control.forecast.backtest import Case
     from proxy.control.outlook import Outlook
-    from proxy.core.history import Day
+    from proxy.core.history import Day, Drawn
     from proxy.core.model import RuleSet
     from proxy.settings import Settings
 
@@ -190,10 +191,12 @@ def _running(frame: Frame, settings: Settings, country: str | None, *, as_json: 
     rules = load(frame, settings.rules, keys=False)
     if country is not None:
         _holidays(frame, country, 2026, 2026)
-    days, limits, now_ms = read_days(frame, settings, rules)
+    read = read_days(frame, settings, rules)
+    days, now_ms = read.days, read.now_ms
     if backtest:
         return _backtest_ledger(frame, rules, days, as_json=as_json)
-    found = outlooks(rules, days, now_ms, limits=limits, country=country.upper() if country else None)
+    where = country.upper() if country else None
+    found = outlooks(rules, days, now_ms, limits=read.limits, drawn=read.drawn, country=where)
     if as_json:
         click.echo(json.dumps([one_as_json(one) for one in found], ensure_ascii=False))
         return Exit.OK
@@ -203,24 +206,33 @@ def _running(frame: Frame, settings: Settings, country: str | None, *, as_json: 
     return Exit.OK
 
 
-def read_days(frame: Frame, settings: Settings, rules: RuleSet) -> tuple[list[Day], dict[str, int], int]:
-    """The roll-ups, the limits in force by budget (atoms), and the moment (Unix ms). Nothing where no store is."""
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """The roll-ups, the limits in force by budget (atoms), what free allowances gave; now_ms: Unix ms."""
+
+    now_ms: int
+    days: list[Day] = field(default_factory=list)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    drawn: Drawn = field(default_factory=dict)
+
+
+def read_days(frame: Frame, settings: Settings, rules: RuleSet) -> _Ledger:
+    """Nothing but the moment where no store is."""
     from proxy.cli.place import opened, unreachable
     from proxy.state.store import StoreUnavailable
 
     now_ms = time.time_ns() // 1_000_000
     with opened(frame, settings) as place:
         if place.url is None:
-            return [], {}, now_ms
+            return _Ledger(now_ms)
         try:
-            days, limits = asyncio.run(_read(place.url, settings.tenant, rules, now_ms))
+            return asyncio.run(_read(place.url, settings.tenant, rules, now_ms))
         except StoreUnavailable as error:
             raise unreachable(frame, str(error)) from error
-    return days, limits, now_ms
 
 
-async def _read(url: str, tenant: str, rules: RuleSet, now_ms: int) -> tuple[list[Day], dict[str, int]]:
-    from proxy.state import history
+async def _read(url: str, tenant: str, rules: RuleSet, now_ms: int) -> _Ledger:
+    from proxy.state import allowances, history
     from proxy.state.keys import Keys
     from proxy.state.ledger import Ledger
     from proxy.state.reading import Reader
@@ -229,7 +241,8 @@ async def _read(url: str, tenant: str, rules: RuleSet, now_ms: int) -> tuple[lis
         keys = Keys(tenant)
         levels = await Ledger(reader, keys).current(rules.budgets, now_ms)
         days = await history.days(reader, keys, rules.timezone, now_ms)
-    return days, {level.budget: level.limit_atoms for level in levels}
+        drawn = await allowances.drawn(reader, keys, rules, now_ms)
+    return _Ledger(now_ms, days, {level.budget: level.limit_atoms for level in levels}, drawn)
 
 
 def _show(frame: Frame, found: Sequence[Outlook]) -> None:

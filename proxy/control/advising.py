@@ -17,7 +17,7 @@ from proxy.control.optimize import advise
 from proxy.control.optimize.facts import Facts
 from proxy.control.optimize.told import Advice, packed, unpacked
 from proxy.core.model import RuleSet
-from proxy.state import advice, history
+from proxy.state import advice, allowances, history
 from proxy.state.keys import Keys
 from proxy.state.ledger import Ledger
 from proxy.state.reading import Reader
@@ -35,11 +35,12 @@ async def look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> Advic
     facts.days = await advice.feed(Ledger(reader, keys), now_ms, facts.add)
     facts.used, facts.grown = await measure(rules.fixed_costs, now_ms)
     days = await history.days(reader, keys, rules.timezone, now_ms)
+    drawn = await allowances.drawn(reader, keys, rules, now_ms)
 
     def work() -> Advice:
         from proxy.control.optimize.expected import expectations  # numpy, and slow to import
 
-        return Advice(tuple(advise(facts)), expectations(rules, days, now_ms))
+        return Advice(tuple(advise(facts)), expectations(rules, days, now_ms, drawn))
 
     return await asyncio.to_thread(work)
 

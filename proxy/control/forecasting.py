@@ -10,10 +10,10 @@ import asyncio
 from typing import Any
 
 from proxy.control.jobs import Context
-from proxy.core.history import Day
+from proxy.core.history import Day, Drawn
 from proxy.core.model import RuleSet
 from proxy.core.windows import local_day
-from proxy.state import forecasts, history
+from proxy.state import allowances, forecasts, history
 from proxy.state.ledger import Ledger
 
 EVERY_S = 300.0
@@ -25,9 +25,10 @@ async def refresh(context: Context) -> None:
     days = await history.days(client, keys, rules.timezone, now_ms)
     levels = await Ledger(client, keys).current(rules.budgets, now_ms)
     limits = {level.budget: level.limit_atoms for level in levels}
+    drawn = await allowances.drawn(client, keys, rules, now_ms)
     today = local_day(now_ms, rules.timezone)
     # numpy is slow to import and the work is the processor's: neither belongs on the loop.
-    told = await asyncio.to_thread(_forecast, rules, days, now_ms, limits)
+    told = await asyncio.to_thread(_forecast, rules, days, now_ms, limits, drawn)
     kept = await forecasts.read(client, keys, [(one["kind"], one["name"]) for one in told])
     if any(fields.get("past_day") != today for fields in kept):
         past = await asyncio.to_thread(_past, rules, days)
@@ -42,10 +43,12 @@ async def refresh(context: Context) -> None:
     await forecasts.keep(client, keys, told, now_ms, rules.timezone, today)
 
 
-def _forecast(rules: RuleSet, days: list[Day], now_ms: int, limits: dict[str, int]) -> list[dict[str, Any]]:
+def _forecast(
+    rules: RuleSet, days: list[Day], now_ms: int, limits: dict[str, int], drawn: Drawn
+) -> list[dict[str, Any]]:
     from proxy.control.outlook import as_json, outlooks
 
-    return [as_json(one) for one in outlooks(rules, days, now_ms, limits=limits, backtests=False)]
+    return [as_json(one) for one in outlooks(rules, days, now_ms, limits=limits, drawn=drawn, backtests=False)]
 
 
 def _past(rules: RuleSet, days: list[Day]) -> dict[tuple[str, str], tuple[float, float]]:

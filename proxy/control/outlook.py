@@ -13,12 +13,12 @@ from datetime import date, timedelta
 from math import hypot
 from typing import Any
 
-from proxy.control.ahead import Beyond, Rents, beyond, is_rent, rent_of, rents
+from proxy.control.ahead import Ahead, Beyond, beyond, is_rent, rent_of, rents
 from proxy.control.forecast import DailySeries, Projection, project
 from proxy.control.forecast.backtest import Case, cases, coverage, scores
 from proxy.control.forecast.special import country_of, holiday_factors, holidays_of
 from proxy.core import money
-from proxy.core.history import Day, Who, apis_of, atoms_in, cost_days, covers
+from proxy.core.history import Day, Drawn, Who, apis_of, atoms_in, cost_days, covers
 from proxy.core.model import Budget, Period, PeriodUnit, RuleSet
 from proxy.core.windows import local_day, window_at
 
@@ -58,29 +58,30 @@ def outlooks(
     now_ms: int,
     *,
     limits: Mapping[str, int] | None = None,
+    drawn: Drawn | None = None,
     country: str | None = None,
     backtests: bool = True,
 ) -> list[Outlook]:
     """Every budget of a day or longer, then every API's month. limits: effective ones (atoms) where they were raised.
 
-    days: roll-ups in order, today last. country: of the holidays; None asks the rules' time zone. The budgets' own
-    zones decide their periods, the rule set's zone the days.
+    days: roll-ups in order, today last. drawn: of free allowances. country: of the holidays; None asks the rules' time
+    zone. The budgets' own zones decide their periods, the rule set's zone the days.
     """
     found = []
-    rent = rents(rules, now_ms, _last_day(rules, now_ms))
+    ahead = Ahead(rents(rules, now_ms, _last_day(rules, now_ms)), drawn or {})
     for budget in rules.budgets:
         if budget.period.unit is PeriodUnit.HOUR:
             continue
         limit = (limits or {}).get(budget.name, budget.limit_atoms)
         made = _outlook(
-            rules, days, now_ms, _wanted_by(budget), budget.period, budget.timezone, budget.currency, country, rent
+            rules, days, now_ms, _wanted_by(budget), budget.period, budget.timezone, budget.currency, country, ahead
         )
         month = budget.period.unit is PeriodUnit.MONTH
         past = backtest(days, _wanted_by(budget)) if backtests and month else None
         found.append(_against_limit(_named(made, "budget", budget.name, past), limit))
     for api in apis_of(days):
         wanted = one_api(api)
-        made = _outlook(rules, days, now_ms, wanted, _MONTH, rules.timezone, rules.currency, country, rent)
+        made = _outlook(rules, days, now_ms, wanted, _MONTH, rules.timezone, rules.currency, country, ahead)
         found.append(_named(made, "api", api, backtest(days, wanted) if backtests else None))
     return found
 
@@ -131,13 +132,13 @@ def _outlook(
     timezone: str,
     currency: str,
     country: str | None,
-    rent: Rents,
+    ahead: Ahead,
 ) -> Outlook:
     window = window_at(period, timezone, now_ms)
     start = date.fromisoformat(local_day(window.start_ms, timezone))
     end = date.fromisoformat(local_day(window.end_ms - 1, timezone))
     today = date.fromisoformat(local_day(now_ms, rules.timezone))
-    made = scope(rules, days, now_ms, wanted, start, end, rent, country)
+    made = scope(rules, days, now_ms, wanted, start, end, ahead, country)
     rate = atoms_in(currency, 10**12, rules.currency, rules.fx, today) / 10**12
     return Outlook("", "", window.label, currency, start, end, _scaled(made, rate))
 
@@ -149,18 +150,18 @@ def scope(
     wanted: Callable[[Who], bool],
     start: date,
     end: date,
-    rent: Rents,
+    ahead: Ahead,
     country: str | None = None,
 ) -> Projection:
     """What some calls and their rent will cost from `start` to `end`, in atoms of the rule set's currency.
 
-    The span holds today or begins later. rent: of ahead.rents(), up to `end`.
+    The span holds today or begins later. ahead: its rent reaches up to `end`.
     """
     today = date.fromisoformat(local_day(now_ms, rules.timezone))
     day = window_at(_DAY, rules.timezone, now_ms)
     part = min(1.0, (now_ms - day.start_ms) / (day.end_ms - day.start_ms))
     yesterday, first = today - timedelta(days=1), max(start, today)
-    tiers = beyond(rules, days, now_ms, wanted, first, end)
+    tiers = beyond(rules, days, now_ms, wanted, first, end, ahead.drawn)
     apart = {tier.rule for tier in tiers}
 
     def usual(who: Who) -> bool:
@@ -168,7 +169,7 @@ def scope(
 
     so_far = float(max(0, cost_days(days, usual).get(today, 0)))
     series = series_of(days, usual, yesterday)
-    by_day = rent_of(rent, wanted, first, end)
+    by_day = rent_of(ahead.rent, wanted, first, end)
     accrued = float(sum(atoms for who, atoms in _costs(days, wanted, start) if is_rent(who)))
     certain = accrued + sum(by_day)
     if series is None or not any(series.values):

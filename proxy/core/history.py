@@ -14,6 +14,7 @@ from proxy.core import money
 from proxy.core.model import Budget, FxRate
 
 Who = tuple[str, str, str]  # API, rule id, caller
+Drawn = Mapping[tuple[str, str], float]  # rule id, label of a period -> units that its calls drew from an allowance
 
 
 @dataclass(frozen=True, slots=True)

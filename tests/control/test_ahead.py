@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.control.outlook import Outlook, outlooks
 from proxy.core.accrual import due, slices
 from proxy.core.fixed_model import FixedCost
-from proxy.core.history import Day, Who
+from proxy.core.history import Day, Drawn, Who
 from proxy.core.model import Period, PeriodUnit, RuleSet
 from proxy.core.windows import window_at
 from proxy.rules_file import load_text
@@ -52,8 +52,10 @@ def rules(text: str = RULES + RENT) -> RuleSet:
     return loaded.rules
 
 
-def look(days: list[Day], text: str = RULES + RENT, hour: float = 12, today: date = LAST) -> dict[str, Outlook]:
-    found = outlooks(rules(text), days, at(today, hour), backtests=False)
+def look(
+    days: list[Day], text: str = RULES + RENT, hour: float = 12, today: date = LAST, drawn: Drawn | None = None
+) -> dict[str, Outlook]:
+    found = outlooks(rules(text), days, at(today, hour), drawn=drawn, backtests=False)
     return {f"{one.kind} {one.name}": one for one in found}
 
 
@@ -140,6 +142,49 @@ def test_a_price_that_the_rule_does_not_say_is_read_from_its_paid_days() -> None
     assert look(maps(80, 240), text)["api maps"].projection.month_end == pytest.approx(8400 * WON, rel=0.05)
     unknown = look([Day(day.day, day.calls, {}) for day in maps(80, 30)], text)
     assert unknown["budget monthly"].projection.month_end == 0
+
+
+UNITS = RULES.replace(
+    "per_request: 2, free_tier: {requests: 3000, per: month}",
+    "per_unit: {price: 2, count: request.n}, free_tier: {units: 3000, per: month}",
+)
+
+
+@pytest.mark.parametrize(("units", "month"), [(1.0, 1200), (3.0, 15600), (0.5, 0)])
+def test_units_are_free_until_the_allowance_is_used_up(units: float, month: int) -> None:
+    """120 calls a day draw so many units each, as the counters of this month and of the last say."""
+    november, october = 17.5 * 120, 31 * 120
+    drawn = {("maps/find", "2026-11"): november * units, ("maps/find", "2026-10"): october * units}
+    days = [Day(day.day, day.calls, {who: 0 for who in day.cost}) for day in maps(80, 120)]  # noqa: C420
+    found = look(days, UNITS, drawn=drawn)
+    spent = found["budget monthly"].projection.spent
+    used = max(0.0, november * units - 3000) * 2 * WON  # what these days would have cost already
+    projection = found["budget monthly"].projection
+    assert spent + used + sum(projection.daily) == pytest.approx(month * WON, rel=0.02, abs=WON)
+    part = found["budget somebody"].projection
+    assert sum(part.daily) == pytest.approx(sum(projection.daily) * 2 / 3, rel=0.02, abs=WON)
+    assert sum(look(days, UNITS)["budget monthly"].projection.daily) == 0  # without the counters nobody can know
+
+
+def test_units_beside_a_price_that_is_paid_from_the_first_call_on_stay_with_the_days() -> None:
+    text = UNITS.replace("per_unit:", "per_request: 1, per_unit:")
+    drawn = {("maps/find", "2026-11"): 2100.0, ("maps/find", "2026-10"): 3720.0}
+    days = [Day(day.day, day.calls, {w: n * WON for w, n in day.calls.items()}) for day in maps(80, 120)]
+    projection = look(days, text, drawn=drawn)["budget monthly"].projection
+    assert projection.month_end == pytest.approx(30 * 120 * WON, rel=0.02)
+
+
+def test_an_allowance_of_an_hour_stays_with_the_days() -> None:
+    text = RULES.replace("requests: 3000, per: month", "requests: 10, per: hour")
+    days = [Day(day.day, day.calls, {w: n * WON for w, n in day.calls.items()}) for day in maps(80, 120)]
+    projection = look(days, text)["budget monthly"].projection
+    assert projection.month_end == pytest.approx(30 * 120 * WON, rel=0.02)
+
+
+def test_the_counter_of_an_allowance_is_believed_over_the_calls() -> None:
+    drawn = {("maps/find", "2026-11"): 3000.0}  # charged calls only, or from before the roll-ups
+    projection = look(maps(80, 90), RULES, drawn=drawn)["budget monthly"].projection
+    assert sum(projection.daily) == pytest.approx(12.5 * 90 * 2 * WON, rel=0.02)
 
 
 def test_the_allowance_begins_anew_in_a_longer_period() -> None:

@@ -387,7 +387,7 @@ def test_rent_and_outside_costs_are_no_calls() -> None:
 
 
 def test_what_is_kept_is_what_was_found() -> None:
-    advice = Advice(tuple(advise(facts(months_calls()))), expectations(rules(), spent(200, 100), NOW), "now")
+    advice = Advice(tuple(advise(facts(months_calls()))), expectations(rules(), spent(200, 100), NOW, {}), "now")
     assert len(advice.recommendations) > 3
     assert unpacked(json.loads(json.dumps(packed(advice))), "now") == advice
 
@@ -448,7 +448,7 @@ def spent(chat: int, maps: int) -> list[Day]:
 
 
 def next_month(text: str, days: list[Day], advice: list[Recommendation], now_ms: int = NOW) -> Plan:
-    return laid_out(rules(text), expectations(rules(text), days, now_ms), advice, now_ms)
+    return laid_out(rules(text), expectations(rules(text), days, now_ms, {}), advice, now_ms)
 
 
 def test_next_month_is_planned_by_api_and_its_limits_are_rules() -> None:
@@ -504,7 +504,7 @@ def test_rent_gives_way_to_nothing() -> None:
 
 
 def test_an_expectation_of_another_month_is_no_plan() -> None:
-    old = expectations(rules(), spent(200, 100), at(date(2026, 10, 20), 12))
+    old = expectations(rules(), spent(200, 100), at(date(2026, 10, 20), 12), {})
     assert laid_out(rules(), old, [], NOW).lines == ()
 
 
