@@ -1,13 +1,15 @@
 """How good the forecast is: month ends of many daily series, on days 5, 10, 15 and 20, beside three simple habits.
 
-    python bench/forecast.py [FOLDER | FILE.csv] [--months 6]
+    python bench/forecast.py [FOLDER | FILE.csv] [--months 6] [--events]
 
 FOLDER (or the variable FORECAST_SERIES) holds CSV files with the columns series_id,date,value, or date,value with one
 series a file. Without one, series are made up: weekdays, growth, bursts, pauses, jumps, stops, short histories; the
 numbers for those say that nothing is broken, not how good the forecast is on yours. Printed for each model: the median
 error at each cut, and the geometric mean of its error over that of "the last seven days repeated"; for the answer also
 how often its intervals held, the range of the ratio over thirds of the series (what a set of unseen series may
-bring), and the time of one forecast of thirteen months.
+bring), and the time of one forecast of thirteen months. --events then changes each series and asks again
+(forecast_events.py): how often the intervals hold, and how large the errors are, when it jumps, stops, pauses or has
+only just begun.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
+import forecast_events
 import rig
 
 from proxy.control.forecast import DailySeries, project
@@ -82,6 +85,7 @@ def main() -> int:
     parser.add_argument("series", nargs="?", default=os.environ.get("FORECAST_SERIES"))
     parser.add_argument("--months", type=int, default=6)
     parser.add_argument("--exclude", default="m4_", help="series whose names begin so are left out (levels, not flows)")
+    parser.add_argument("--events", action="store_true", help="also series that jump, stop, pause, or have just begun")
     asked = parser.parse_args()
     series = read(Path(asked.series)) if asked.series else made_up()
     series = {name: days for name, days in series.items() if not (asked.exclude and name.startswith(asked.exclude))}
@@ -116,6 +120,11 @@ def main() -> int:
         project(long, long.last, long.last + timedelta(days=25))
         took.append(1000 * (time.perf_counter() - begin))
     print(f"one forecast from thirteen months of days: {statistics.median(took):.0f} ms")
+    if asked.events:
+        print("\nwhen something happens (median error of the month's total)")
+        changed = forecast_events.families({name: series[name] for name in by_series}, asked.months)
+        table = [row for kind, seen in changed for row in forecast_events.rows(kind, seen)]
+        print(rig.table(forecast_events.HEAD, table))
     return 0
 
 

@@ -17,6 +17,7 @@ SHORTEST, LONGEST = 4, 35  # days since the step
 FRESH_WEEKS = 3  # before a weekday's scatter is known
 FRESH_GAP = 2.5  # each of the last one to three days that far off, in scatters: a step, or an odd day
 BEFORE_DAYS = 42
+LEVEL_DAYS = 28  # right before the step: what the level was then
 SMALLEST_STEP = 0.47  # of the logarithm: by 1.6
 SMALLEST_GAP = 3.0  # the step in scatters
 STOP_DAYS = 4
@@ -61,7 +62,7 @@ def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
                 best, at = float(sure), since
     if not at:
         return values, weekday, n
-    now, then = even[m - at :].mean(), even[max(0, m - at - BEFORE_DAYS) : m - at].mean()
+    now, then = even[m - at :].mean(), even[max(0, m - at - LEVEL_DAYS) : m - at].mean()
     if then < 0.02 * now:
         return values[n - at :], (weekday + n - at) % 7, at
     if now < 0.02 * then:
