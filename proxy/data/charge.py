@@ -149,16 +149,35 @@ class Charge:
         if self._settled is not None:
             return
         try:
-            if self.bill is None:
-                self.bill = self._make_bill(usage, unseen)
-            learn = self.call.rule.estimate is EstimateMode.LEARNED and self.bill.state is State.SETTLED
+            bill = self.billed(usage, unseen)
             # No shield: the gate keeps the statement until it is written, whether or not anybody waits for it.
-            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, learn=learn, outcome=outcome)
+            self._settled = await self._gate.settle(
+                self.ticket, bill, usage.status, learn=self.teaches, outcome=outcome
+            )
         except Exception:
-            # A mistake of ours must not leave the money held and the call out of the ledger.
-            log.exception("settlement.failed", id=self.ticket.ask.id, rule=self.call.rule.id)
-            self.bill = Bill(self._reserved_cost(), State.ESTIMATED, {}, note=FAILED)
-            self._settled = await self._gate.settle(self.ticket, self.bill, usage.status, outcome=outcome)
+            bill = self.failed()
+            self._settled = await self._gate.settle(self.ticket, bill, usage.status, outcome=outcome)
+
+    def billed(self, usage: Usage, unseen: int | None = None) -> Bill:
+        """The bill of the call, made at the first time. Raises whatever a mistake of ours raises: see `failed`."""
+        if self.bill is None:
+            self.bill = self._make_bill(usage, unseen)
+        return self.bill
+
+    def failed(self) -> Bill:
+        """The bill, or the statement of it, could not be made: what the call holds is its bill, and the log says why.
+
+        A mistake of ours must not leave the money held and the call out of the ledger. Called where it is caught.
+        """
+        log.exception("settlement.failed", id=self.ticket.ask.id, rule=self.call.rule.id)
+        self.bill = Bill(self._reserved_cost(), State.ESTIMATED, {}, note=FAILED)
+        return self.bill
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the bill is a sample for rules with `estimate: learned`."""
+        known = self.bill is not None and self.bill.state is State.SETTLED
+        return known and self.call.rule.estimate is EstimateMode.LEARNED
 
     def tell(self, outcome: Outcome) -> None:
         """Let circuit breakers hear now how a long call began, if they wait for it: see `Gate.tell`."""

@@ -35,7 +35,8 @@ from proxy.state.abandoned import reclaim_parts
 from proxy.state.keys import DAY_S, ROLLUP_KEPT_S, Keys
 from proxy.state.learned import LearnedCosts
 from proxy.state.plan import Plan
-from proxy.state.statements import Statements
+from proxy.state.resp import Packed
+from proxy.state.statements import Statement, Statements
 from proxy.state.store import Reply, ScriptError, Store, StoreUnavailable
 from proxy.state.waiting import Waiting
 
@@ -44,8 +45,9 @@ log = structlog.get_logger()
 LEASE_S: Final = 30.0
 RECLAIM_EVERY_S: Final = 5.0
 _PLANS_KEPT: Final = 4096
-_ROUNDS: Final = 5  # how often windows are computed again before giving up
+ROUNDS: Final = 5  # how often windows are computed again before giving up
 _RECLAIM_BATCH: Final = 100
+RESTLESS: Final = "the clock of the store does not stand still"
 
 _CODES: Final[Mapping[int, tuple[Reason, int]]] = {
     5: (Reason.BUDGET_STOPPED, 503),
@@ -183,27 +185,38 @@ class Gate:
         """Ask the script once."""
         if not self.store.connected:
             return store_denial(self.store.reason)
-        self.timezone = ask.timezone
         now_ms = self.now_ms()
-        for _ in range(_ROUNDS):
-            plan = self._plan(ask, now_ms)
-            parts = plan.admit_parts(ask, self._given(), now_ms, self.lease_ms)
+        for _ in range(ROUNDS):
+            plan, parts = self.question(ask, now_ms)
             try:
                 reply = await self.store.script("admit", parts)
             except StoreUnavailable as error:
-                self._void_unknown(plan, ask)
+                self.forget(plan, ask)
                 return store_denial(str(error))
             except asyncio.CancelledError:
-                self._void_unknown(plan, ask)
+                self.forget(plan, ask)
                 raise
-            redis_ms: int = reply[1]
-            self._heard(redis_ms)
-            if reply[0] == 1:
-                return self._admitted(ask, plan, reply)
-            if reply[0] == 0:
-                return self._denied(ask, plan, reply)
-            now_ms = redis_ms
-        return store_denial("the clock of the store does not stand still")
+            answer = self.answer(ask, plan, reply)
+            if answer is not None:
+                return answer
+            now_ms = reply[1]
+        return store_denial(RESTLESS)
+
+    def question(self, ask: Ask, now_ms: int) -> tuple[Plan, Packed]:
+        """What admit.lua is given, at this time, whoever sends it. From any thread. Raises as `admit`."""
+        self.timezone = ask.timezone
+        plan = self._plan(ask, now_ms)
+        return plan, plan.admit_parts(ask, self._given(), now_ms, self.lease_ms)
+
+    def answer(self, ask: Ask, plan: Plan, reply: list[int]) -> Admitted | Denied | None:
+        """What admit.lua's reply says; None: a window was over, ask again at the time that it tells (reply[1]).
+
+        From any thread. What is admitted is this gate's to renew until its statement is made.
+        """
+        self._heard(reply[1])
+        if reply[0] == 1:
+            return self._admitted(ask, plan, reply)
+        return self._denied(ask, plan, reply) if reply[0] == 0 else None
 
     async def extend(self, admitted: Admitted, totals: Mapping[str, int]) -> Admitted | Denied:
         """Let the reservation of a running call grow to `totals` (atoms by currency) in all its budgets, or in none.
@@ -263,15 +276,9 @@ class Gate:
         (Settled.pending).
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
-        if outcome.verdict is Verdict.FAILURE:
-            self._counts[(local_day(self.now_ms(), ask.timezone), f"failed|{ask.api}")] += 1
-        chance = round(self._chance() * 1000) if ask.guards.breakers else 0
-        now_ms = self.now_ms()
-        parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
-        self._live.pop(ask.id, None)
-        reply = await self._statements.make(ask.id, "settle", parts)
-        if ask.guards.limited:
-            self.waiting.ended(ask)
+        self.count_failed(ask, outcome)
+        statement = self.statement(admitted, bill, status, learn=learn, outcome=outcome)
+        reply = await self.make(statement, ask)
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
@@ -286,12 +293,50 @@ class Gate:
 
     async def void(self, ask: Ask) -> None:
         """Release a reservation whose call was never made: no charge, no ledger entry. Of none held: nothing."""
-        live = self._live.get(ask.id)
-        if live is None and not ask.holds:
-            return
-        plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
+        statement = self.release(ask)
+        if statement is not None:
+            await self.make(statement, ask)
+
+    def statement(
+        self, admitted: Admitted, bill: Bill, status: int | None, *, learn: bool = False, outcome: Outcome = UNKNOWN
+    ) -> Statement:
+        """The statement of this end of a call, whoever sends it; its lease is not renewed any more. From any thread."""
+        ask, plan = admitted.ask, self._plan_of(admitted)
+        chance = round(self._chance() * 1000) if ask.guards.breakers else 0
+        now_ms = self.now_ms()
+        parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)
         self._live.pop(ask.id, None)
-        await self._statements.make(ask.id, "void", plan.void_parts(ask.id, self._given(), self.now_ms()))
+        return self._statements.new(ask.id, "settle", parts)
+
+    def release(self, ask: Ask) -> Statement | None:
+        """The statement of a call that was never made, whoever sends it; None: it holds nothing. From any thread."""
+        live = self._live.pop(ask.id, None)
+        if live is None and not ask.holds:
+            return None
+        plan = live.plan if live is not None else self._plan(ask, ask.at_ms)
+        return self._statements.new(ask.id, "void", plan.void_parts(ask.id, self._given(), self.now_ms()))
+
+    async def make(self, statement: Statement, ask: Ask) -> list[Any] | None:
+        """State the end of a call and wait for settle.lua's reply; None: it is kept, and written later."""
+        reply = await self._statements.make(statement)
+        if ask.guards.limited:
+            self.waiting.ended(ask)
+        return reply
+
+    def take_over(self, statement: Statement) -> None:
+        """Make a statement that another connection did not get confirmed, until it is written."""
+        self._statements.take_over(statement)
+
+    def confirmed(self, statement: Statement, reply: list[Any]) -> None:
+        """A statement was answered on another connection. From any thread."""
+        self._statements.remember(statement)
+        if statement.mode == "settle" and reply[0] and reply[5]:
+            _log_circuits(reply[5].decode())
+
+    def count_failed(self, ask: Ask, outcome: Outcome) -> None:
+        """Count a call that its API failed in today's roll-up, if it did."""
+        if outcome.verdict is Verdict.FAILURE:
+            self._counts[(local_day(self.now_ms(), ask.timezone), f"failed|{ask.api}")] += 1
 
     def count_denied(self, reason: Reason, api: str, timezone: str | None = None) -> None:
         """Count a refusal in today's roll-up; written with the next round of `maintain`. api: "-" where none is known.
@@ -307,6 +352,11 @@ class Gate:
     def pending(self) -> int:
         """Settlements and releases that the store has not confirmed and nobody is waiting for on the wire."""
         return self._statements.pending
+
+    @property
+    def owes(self) -> bool:
+        """Whether any statement of this gate is not confirmed yet. From any thread."""
+        return self._statements.any
 
     @property
     def live(self) -> int:
@@ -376,7 +426,9 @@ class Gate:
     async def tidy(self) -> None:
         """One round of upkeep without reclaiming. Raises StoreUnavailable."""
         now_ms = self.now_ms()
-        old = [call_id for call_id, live in self._live.items() if now_ms - live.renewed_ms > self.lease_ms // 3]
+        running = [(call_id, self._live.get(call_id)) for call_id in tuple(self._live)]  # other threads add and remove
+        late_ms = now_ms - self.lease_ms // 3
+        old = [call_id for call_id, live in running if live is not None and live.renewed_ms < late_ms]
         if old:
             await self.renew(old)
             for call_id in old:
@@ -458,7 +510,7 @@ class Gate:
         reset_s = 1 if busy or level is None else max(1, -(-(level.resets_at_ms - now_ms) // 1000))
         return Denied(reason, status, level, estimate, reset_s, busy)
 
-    def _void_unknown(self, plan: Plan, ask: Ask) -> None:
+    def forget(self, plan: Plan, ask: Ask) -> None:
         """Release what an unanswered question may have reserved, now or when the store is back.
 
         The question may even arrive after its release, from a connection that a stopped server reads late; therefore
@@ -466,8 +518,8 @@ class Gate:
         """
         if ask.holds:
             self._live.pop(ask.id, None)
-            parts = plan.void_parts(ask.id, self._given(), self.now_ms())
-            self._statements.make_until(ask.id, "void", parts, self.now_ms() + self.lease_ms)
+            statement = self._statements.new(ask.id, "void", plan.void_parts(ask.id, self._given(), self.now_ms()))
+            self._statements.make_until(statement, self.now_ms() + self.lease_ms)
 
     def _on_connected(self) -> None:
         self._connected_s = asyncio.get_running_loop().time()

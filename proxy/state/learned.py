@@ -6,7 +6,7 @@ question is answered from memory at once. Mutable state: the last answer by rule
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,11 +50,18 @@ class LearnedCosts:
             if len(self._known) >= _KEPT:
                 self._known.clear()
             known = self._known[key] = _Known()
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         if not known.refreshing and (known.read_s == 0.0 or now_s - known.read_s > FRESH_S):
             known.refreshing = True
             self._spawn(self._refresh_quietly(rule, model))
         return known.value
+
+    def known(self, rule: str, model: str | None) -> tuple[int | None, bool]:
+        """What `of` would answer, and whether it would read again. From any thread; never reads."""
+        known = self._known.get((rule, model or "-"))
+        if known is None:
+            return None, True
+        return known.value, not known.refreshing and time.monotonic() - known.read_s > FRESH_S
 
     async def refresh(self, rule: str, model: str | None) -> int | None:
         """Read the samples now. Raises StoreUnavailable."""
@@ -64,7 +71,7 @@ class LearnedCosts:
         # Nearest rank: the smallest sample that at least 99 of 100 do not exceed.
         value = samples[-(-99 * len(samples) // 100) - 1] if len(samples) >= LEAST else None
         known = self._known.setdefault(key, _Known())
-        known.value, known.read_s = value, asyncio.get_running_loop().time()
+        known.value, known.read_s = value, time.monotonic()
         return value
 
     async def _refresh_quietly(self, rule: str, model: str | None) -> None:

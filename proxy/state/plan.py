@@ -73,21 +73,17 @@ _VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
 
 @dataclass(slots=True)
 class _Now:
-    """ISO text of an instant, with the part up to the second kept: most calls share it."""
+    """ISO text of an instant, with the part up to the second kept: most calls share it. For any number of threads."""
 
-    second: int = -1
-    timezone: str = ""
-    head: str = ""
-    tail: str = ""
+    known: tuple[int, str, str, str] = (-1, "", "", "")  # second, time zone, what stands before and behind the ms
 
     def text(self, now_ms: int, timezone: str) -> str:
         second, ms = divmod(now_ms, 1000)
-        if second != self.second or timezone != self.timezone:
-            whole = iso(second * 1000, timezone)
-            self.second, self.timezone = second, timezone
-            self.head, _, rest = whole.partition(".")
-            self.tail = rest[3:]
-        return f"{self.head}.{ms:03d}{self.tail}"
+        known = self.known
+        if second != known[0] or timezone != known[1]:
+            head, _, rest = iso(second * 1000, timezone).partition(".")
+            known = self.known = (second, timezone, head, rest[3:])
+        return f"{known[2]}.{ms:03d}{known[3]}"
 
 
 _now = _Now()

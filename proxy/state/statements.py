@@ -12,6 +12,7 @@ Must not know budgets, plans or prices. Mutable state: statements not yet writte
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -59,23 +60,47 @@ class Statements:
         self._now_ms = now_ms
         self._open: dict[tuple[str, str], Statement] = {}  # in the order they were made
         self._lately: deque[list[Statement]] = deque([[]], _REMEMBERED_ROUNDS)
+        self._remembering = threading.Lock()
         self._server: str | None = None  # that answered them
         self._written = asyncio.Event()
 
-    async def make(self, call_id: str, mode: str, parts: Packed) -> list[Reply] | None:
+    def new(self, call_id: str, mode: str, parts: Packed) -> Statement:
+        """One that is neither made nor kept yet. From any thread."""
+        return Statement(self, call_id, mode, parts)
+
+    async def make(self, statement: Statement) -> list[Reply] | None:
         """State it and wait for the script's reply; None = it is kept and will be written later."""
         waiter: asyncio.Future[list[Reply] | None] = asyncio.get_running_loop().create_future()
-        self._send(self._keep(Statement(self, call_id, mode, parts, waiter=waiter)))
+        statement.waiter = waiter
+        self._send(self._keep(statement))
         return await waiter
 
-    def make_until(self, call_id: str, mode: str, parts: Packed, until_ms: int) -> None:
+    def make_until(self, statement: Statement, until_ms: int) -> None:
         """State it without waiting, again and again until it found something or `until_ms` has come."""
-        self._send(self._keep(Statement(self, call_id, mode, parts, until_ms)))
+        statement.until_ms = until_ms
+        self._send(self._keep(statement))
+
+    def take_over(self, statement: Statement) -> None:
+        """Make a statement that another connection did not get confirmed, without waiting."""
+        self._send(self._keep(statement))
+
+    def remember(self, statement: Statement) -> None:
+        """A statement was answered on another connection: it is made again to a server that forgot it.
+
+        From any thread.
+        """
+        with self._remembering:
+            self._lately[-1].append(statement)
 
     @property
     def pending(self) -> int:
         """Statements that the store has not confirmed and nobody is waiting for on the wire."""
         return sum(not (one.in_flight or one.answered) for one in self._open.values())
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one that is not confirmed. From any thread."""
+        return bool(self._open)
 
     @property
     def unwritten(self) -> int:
@@ -88,18 +113,20 @@ class Statements:
 
     def repeat(self) -> None:
         """Send again what has no answer, and forget what was answered some seconds ago: about once a second."""
-        self._lately.append([])
+        with self._remembering:
+            self._lately.append([])
         self._send_open()
 
     def connected(self, server: str | None) -> None:
         """The store is there (again). server: which one; None = it does not say, so it may be another."""
         if server is None or server != self._server:
-            lately = [one for round_ in self._lately for one in round_]
+            with self._remembering:
+                lately = [one for round_ in self._lately for one in round_]
+                self._lately.clear()
+                self._lately.append([])
             if lately:
                 log.info("statements.repeated", count=len(lately))
             self._open = {**{(one.call_id, one.mode): one for one in lately}, **self._open}
-            self._lately.clear()
-            self._lately.append([])
             self._server = server
         self._send_open()
 

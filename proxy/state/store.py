@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 from collections import deque
 from collections.abc import Callable
@@ -39,7 +40,7 @@ _WRITTEN_TOGETHER: Final = 4  # bench/throughput.py at 16 connections: a quarter
 _UNABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "NOAUTH")
 _UNABLE_INSIDE: Final = ("-OOM ", "-READONLY ", "-MISCONF ")  # Redis 6.2 wraps what a script's command met
 
-_URL_OPTIONS: Final = frozenset(
+URL_OPTIONS: Final = frozenset(
     {"host", "port", "path", "db", "username", "password"}
     | {"ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_check_hostname"}
     | {"ssl_min_version", "ssl_ciphers", "ssl_password"}
@@ -81,6 +82,17 @@ class Receiver(Protocol):
 
 
 _ScriptCall = tuple[str, Packed]  # a script's text and what it was given: to run it where the server has forgotten it
+
+
+def with_its_text(source: str, rest: Packed) -> bytes:
+    """Somebody flushed the script cache: EVAL runs a script and loads it again."""
+    return resp.command(resp.words("EVAL", source), rest)
+
+
+def refusal(text: str) -> StoreUnavailable | ScriptError:
+    """What an error that the server answered means."""
+    unable = text.startswith(_UNABLE) or any(mark in text for mark in _UNABLE_INSIDE)
+    return StoreUnavailable(text) if unable else ScriptError(text)
 
 
 class _Link(asyncio.Protocol):
@@ -153,12 +165,16 @@ class _Link(asyncio.Protocol):
     def _refused(self, error: Exception, receiver: Receiver, call: _ScriptCall | None) -> None:
         text = str(error)
         if text.startswith("NOSCRIPT") and call is not None:
-            # Somebody flushed the script cache: EVAL runs it and loads it again.
-            source, rest = call
-            self.send(resp.command(resp.words("EVAL", source), rest), receiver, None)
+            self.send(with_its_text(*call), receiver, None)
         elif not receiver.done():
-            unable = text.startswith(_UNABLE) or any(mark in text for mark in _UNABLE_INSIDE)
-            receiver.set_exception(StoreUnavailable(text) if unable else ScriptError(text))
+            receiver.set_exception(refusal(text))
+
+    def forget(self) -> None:
+        """The descriptor stays taken: the parent's transport, which is here too, would close somebody else's."""
+        if self._transport is not None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, self._transport.get_extra_info("socket").fileno())
+            os.close(nothing)
 
     def eof_received(self) -> bool:
         return False
@@ -195,7 +211,7 @@ class Store:
     def __init__(self, url: str, client_name: str = "spendgate") -> None:
         options: dict[str, Any] = dict(parse_url(url))
         self._make: Callable[..., Any] = options.pop("connection_class", Connection)
-        self._options = {key: value for key, value in options.items() if key in _URL_OPTIONS}
+        self._options = {key: value for key, value in options.items() if key in URL_OPTIONS}
         self._client_name = client_name
         self.url = url
         self.on_connected: list[Callable[[], None]] = []  # called in order at every (re)connection
@@ -204,9 +220,9 @@ class Store:
         self._link: _Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sources = {name: script_source(name) for name in SCRIPTS}
+        self.sources = {name: script_source(name) for name in SCRIPTS}
         self._evalsha = {
-            name: resp.words("EVALSHA", hashlib.sha1(text.encode()).hexdigest()) for name, text in self._sources.items()
+            name: resp.words("EVALSHA", hashlib.sha1(text.encode()).hexdigest()) for name, text in self.sources.items()
         }
         self._first_try = asyncio.Event()
 
@@ -232,6 +248,11 @@ class Store:
         if self._link is not None:
             self._link.close("closed by us")
 
+    def forget(self) -> None:
+        """In a forked child: close its copy of the parent's connection, without a word on it."""
+        if self._link is not None:
+            self._link.forget()
+
     def call(self, *args: Argument) -> asyncio.Future[Reply]:
         """Send one command; the awaited reply has bytes for strings.
 
@@ -254,7 +275,7 @@ class Store:
         if link is None:
             raise StoreUnavailable(self.reason)
         future: asyncio.Future[Reply] = link._loop.create_future()
-        link.send(resp.command(self._evalsha[name], rest), future, (self._sources[name], rest))
+        link.send(self.encoded(name, rest), future, (self.sources[name], rest))
         return future
 
     def script_for(self, receiver: Receiver, name: str, rest: Packed) -> None:
@@ -262,7 +283,11 @@ class Store:
         link = self._link
         if link is None:
             raise StoreUnavailable(self.reason)
-        link.send(resp.command(self._evalsha[name], rest), receiver, (self._sources[name], rest))
+        link.send(self.encoded(name, rest), receiver, (self.sources[name], rest))
+
+    def encoded(self, name: str, rest: Packed) -> bytes:
+        """The command that runs lua/<name>.lua by its digest."""
+        return resp.command(self._evalsha[name], rest)
 
     def _link_lost(self, link: _Link, reason: str) -> None:
         if self._link is link:
@@ -322,7 +347,7 @@ class Store:
         link.take_over(writer.transport)
         try:
             futures = []
-            for source in self._sources.values():
+            for source in self.sources.values():
                 future: asyncio.Future[Reply] = link._loop.create_future()
                 link.send(resp.pack_command(("SCRIPT", "LOAD", source)), future, None)
                 futures.append(future)

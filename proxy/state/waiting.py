@@ -147,6 +147,10 @@ class Waiting:
         """How many calls wait."""
         return sum(len(queue.waiting) for queue in self._queues.values())
 
+    def concerns(self, ask: Ask) -> bool:
+        """Whether this call may wait, or its end let another one go on. From any thread."""
+        return any(limited.wait_ms or limited.place in self._queues for limited in ask.guards.limited)
+
     def _behind(self, ask: Ask) -> _Queue | None:
         """The queue in which others wait already, so that this call must not overtake them."""
         for limited in ask.guards.limited:
