@@ -132,7 +132,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         # The reader (head, less) has enough. Point stdout away so that the interpreter's last flush stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
-    except Exception as error:
+    except Exception as error:  # a mistake of ours: a sentence and an exit code, not a stack trace
         if environ.get("SPENDGATE_DEBUG"):
             traceback.print_exc()
         kind = type(error).__name__

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from proxy.core import catalog, demand, money, quota, tariff, terms, tokens, windows
+from proxy.core import amounts, catalog, demand, quota, terms, tokens
 from proxy.core.endpoint import Billing, endpoint_of
 from proxy.core.model import (
     Bill,
@@ -40,7 +40,6 @@ from proxy.core.model import (
     State,
     Term,
     Usage,
-    Window,
 )
 
 _ZERO = Decimal(0)
@@ -83,13 +82,13 @@ def estimate(
     """
     price = rule.price
     if price.free:
-        return Estimate(nothing(rules, price), "free")
+        return Estimate(amounts.nothing(rules, price), "free")
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_before(rule, outbound)
         return _estimated(rules, rule, parts, now_ms, learned, None, _NO_COUNTS)
     endpoint = endpoint_of(price.catalog or "", outbound)
     if endpoint.billing is Billing.FREE:
-        return Estimate(nothing(rules, price), "free")
+        return Estimate(amounts.nothing(rules, price), "free")
     model = demand.model_of(outbound, endpoint)
     entry = catalog.find(price.catalog, model) if price.catalog is not None and model else None
     if price.catalog is not None and not model and endpoint.billing is Billing.USAGE:
@@ -99,18 +98,18 @@ def estimate(
     ):
         problem = UNPRICED_ENDPOINT if endpoint.billing is Billing.SEPARATE else UNPRICED_MODEL
         if entry is not None and entry.given_away and endpoint.billing is Billing.USAGE:
-            return Estimate(nothing(rules, price), "free", model)
-        return Estimate(nothing(rules, price), "exact", model, problem=problem)
+            return Estimate(amounts.nothing(rules, price), "free", model)
+        return Estimate(amounts.nothing(rules, price), "exact", model, problem=problem)
     wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model)
     if not explain and learned is None and entry is not None:
-        known = _tariff(rules, price, entry, now_ms)
+        known = amounts.tariff_of(rules, price, entry, now_ms)
         cost = known.before(wanted, entry.implicit_cache_writes or wanted.writes_cache) if known is not None else None
         if cost is not None:
             return Estimate(cost, "worst_case", model, wanted.counts, None, wanted.bounded)
     parts = terms.fixed_before(rule, outbound)
     parts.exact = False
     if entry is not None:
-        parts.terms += _in_currency(rules, price, terms.catalog_before(entry, wanted, now_ms), now_ms)
+        parts.terms += amounts.in_currency(rules, price, terms.catalog_before(entry, wanted, now_ms), now_ms)
     elif price.tokens is not None:
         parts.terms += terms.tokens_before(price.tokens, wanted)
     return _estimated(rules, rule, parts, now_ms, learned, model, wanted.counts, wanted.bounded)
@@ -129,7 +128,7 @@ def _estimated(
     price = rule.price
     drawn = _quota(rules, rule, parts, now_ms) if price.tiers is not None or price.free_tier is not None else None
     if learned is not None and rule.estimate is EstimateMode.LEARNED and not parts.exact:
-        return Estimate(_learned(rules, price, max(1, learned), now_ms), "learned", model, counts, drawn)
+        return Estimate(amounts.learned(rules, price, max(1, learned), now_ms), "learned", model, counts, drawn)
     basis = "exact" if parts.exact else "worst_case"
     if drawn is not None:
         dearest = max(drawn.steps, key=lambda step: step.cost.atoms[rules.currency])
@@ -137,7 +136,7 @@ def _estimated(
     lines = parts.terms
     if terms.has_adjustments(price):
         lines = terms.adjusted(price, parts, 0, parts.units, rules.timezone, now_ms)
-    return Estimate(_cost(rules, price.currency, lines, now_ms, "up"), basis, model, counts, None, bounded)
+    return Estimate(amounts.cost(rules, price.currency, lines, now_ms, "up"), basis, model, counts, None, bounded)
 
 
 def _quota(rules: RuleSet, rule: Rule, parts: terms.Parts, now_ms: int) -> Quota:
@@ -158,23 +157,8 @@ def _quota(rules: RuleSet, rule: Rule, parts: terms.Parts, now_ms: int) -> Quota
         lines = lines_at(start, parts.units)
         if terms.total(lines) != amount:  # the dearest call of this stretch does not begin at its start
             lines = [Term("worst_case", Decimal(1), amount, amount)]
-        steps.append(QuotaStep(start, _cost(rules, price.currency, lines, now_ms, "up")))
+        steps.append(QuotaStep(start, amounts.cost(rules, price.currency, lines, now_ms, "up")))
     return Quota(rule.id, period, parts.units, tuple(steps))
-
-
-def _learned(rules: RuleSet, price: Price, atoms: int, now_ms: int) -> Cost:
-    """What was learned is in the rules' currency: the other currencies follow from it."""
-    amount = money.from_atoms(atoms, rules.currency)
-    day = windows.local_day(now_ms, rules.timezone)
-    rates = {
-        currency: money.to_atoms(
-            money.convert(amount, rules.currency, currency, rules.fx, rules.currency, day)[0], currency, "up"
-        )
-        for currency in _currencies(rules)
-    }
-    return Cost(
-        amount, rules.currency, {**rates, rules.currency: atoms}, terms=(Term("learned", Decimal(1), amount, amount),)
-    )
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------
@@ -193,7 +177,7 @@ def running(
     if rule.price.tiers is not None or rule.price.free_tier is not None:
         return estimate.cost.atoms[rules.currency]
     lines = _so_far(rules, rule, outbound, estimate, usage, now_ms, ahead)
-    return _cost(rules, rule.price.currency, lines, now_ms, "up").atoms[rules.currency]
+    return amounts.cost(rules, rule.price.currency, lines, now_ms, "up").atoms[rules.currency]
 
 
 def in_proportion(reserved: Mapping[str, int], currency: str, total_atoms: int) -> dict[str, int]:
@@ -235,7 +219,7 @@ def _so_far(
                 counts = {**estimate.usage, "output_tokens": seen}
                 counts.pop("web_searches", None)
                 lines = terms.catalog_before(entry, demand.Demand(None, counts), now_ms)
-            parts.terms += _in_currency(rules, price, lines, now_ms)
+            parts.terms += amounts.in_currency(rules, price, lines, now_ms)
     if terms.has_adjustments(price):
         return terms.adjusted(price, parts, 0, parts.units, rules.timezone, now_ms)
     return parts.terms
@@ -264,13 +248,13 @@ def actual(
     price = rule.price
     counts = usage.counts
     if price.free or estimate.basis == "free":
-        return Bill(nothing(rules, price), State.SETTLED, counts)
+        return Bill(amounts.nothing(rules, price), State.SETTLED, counts)
     if usage.status is None:
         if not usage.sent:
-            return Bill(nothing(rules, price), State.SETTLED, counts, 0, "not_sent")
+            return Bill(amounts.nothing(rules, price), State.SETTLED, counts, 0, "not_sent")
         return _stands(rules, estimate, usage, position, "no_response")
     if usage.status not in price.charge_on and not (outbound.websocket and usage.status == 101):
-        return Bill(nothing(rules, price), State.SETTLED, counts, 0)
+        return Bill(amounts.nothing(rules, price), State.SETTLED, counts, 0)
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_after(rule, outbound, usage)
         if parts.failed is not None:
@@ -294,7 +278,7 @@ def actual(
         return _billed(rules, rule, parts, counts, position, now_ms, state, partly)
     state, note = _catalogue_lines(rules, rule, outbound, estimate, usage, parts, now_ms)
     if state is State.UNPRICED:
-        return Bill(nothing(rules, price), state, counts, note=note)
+        return Bill(amounts.nothing(rules, price), state, counts, note=note)
     return _billed(rules, rule, parts, counts, position, now_ms, state, note)
 
 
@@ -308,7 +292,7 @@ def _by_tariff(
     if endpoint_of(provider, outbound).billing is not Billing.USAGE:
         return None
     entry = _entry(provider, usage, estimate)
-    known = _tariff(rules, price, entry, now_ms) if entry is not None else None
+    known = amounts.tariff_of(rules, price, entry, now_ms) if entry is not None else None
     cost = known.after(usage.counts) if known is not None else None
     return None if cost is None else Bill(cost, State.SETTLED, usage.counts, None, _tier_note(usage))
 
@@ -348,7 +332,7 @@ def _catalogue_lines(
         if abs(reported - ours) > _AGREE * ours:
             lines.append(Term("provider_reported", Decimal(1), reported - ours, reported - ours))
             note = note or "provider_reported"
-    parts.terms += _in_currency(rules, price, lines, now_ms)
+    parts.terms += amounts.in_currency(rules, price, lines, now_ms)
     return state, note or _tier_note(usage)
 
 
@@ -364,7 +348,7 @@ def _without_usage(
     lines = _so_far(rules, rule, outbound, estimate, usage, now_ms)
     counts = {**estimate.usage, **usage.counts}
     counts["output_tokens"] = max(usage.counts.get("output_tokens", 0), usage.tokens_seen)
-    return Bill(_cost(rules, rule.price.currency, lines, now_ms, "up"), State.ESTIMATED, counts, note="cut")
+    return Bill(amounts.cost(rules, rule.price.currency, lines, now_ms, "up"), State.ESTIMATED, counts, note="cut")
 
 
 def _stands(rules: RuleSet, estimate: Estimate, usage: Usage, position: int | None, note: str) -> Bill:
@@ -390,7 +374,7 @@ def _billed(
     if terms.has_adjustments(price):
         lines = terms.adjusted(price, parts, position or 0, parts.units, rules.timezone, now_ms)
     draws = price.tiers is not None or price.free_tier is not None
-    cost = _cost(rules, price.currency, lines, now_ms, "half_up")
+    cost = amounts.cost(rules, price.currency, lines, now_ms, "half_up")
     return Bill(cost, state, counts, parts.units if draws else None, note)
 
 
@@ -416,96 +400,4 @@ def _tier_note(usage: Usage) -> str | None:
 
 def stated(rules: RuleSet, amount: Decimal, currency: str, now_ms: int, rounding: str) -> Cost:
     """The cost of a call whose program says itself what it is. Raises money.NoRate for a currency without a rate."""
-    return _cost(rules, currency, [Term("stated", Decimal(1), amount, amount)], now_ms, rounding)
-
-
-# --- amounts ---------------------------------------------------------------------------------------------------------
-
-
-def _cost(rules: RuleSet, currency: str, lines: list[Term], now_ms: int, rounding: str) -> Cost:
-    original = terms.total(lines)
-    rates, rate, date = _rates(rules, currency, now_ms)
-    atoms = {}
-    for target, factor in rates:
-        amount = original if factor is None else money.multiply(original, factor)
-        atoms[target] = money.to_atoms(amount, target, rounding)
-    return Cost(original, currency, atoms, rate, date, tuple(lines))
-
-
-_Rates = tuple[tuple[tuple[str, Decimal | None], ...], Decimal | None, str | None]
-_known_rates: dict[tuple[int, str, str], tuple[RuleSet, _Rates]] = {}  # by identity: comparing rule sets costs too much
-_known_nothing: dict[tuple[int, str], tuple[RuleSet, Cost]] = {}
-_KEPT = 64
-_Known = tuple[RuleSet, Price, catalog.CompiledPrice, Window, tariff.Tariff | None]
-_known_tariffs: dict[tuple[int, int], _Known] = {}  # by identity of price and model, which each entry holds
-_TARIFFS_KEPT = 1024
-
-
-def _tariff(rules: RuleSet, price: Price, entry: catalog.Entry, now_ms: int) -> tariff.Tariff | None:
-    """The model's prices of this local day as whole numbers, where they are a rule's whole price."""
-    model = entry.price(now_ms)
-    kept = _known_tariffs.get((id(price), id(model)))
-    if kept is not None and kept[0] is rules and kept[3].start_ms <= now_ms < kept[3].end_ms:
-        return kept[4]
-    found = None
-    if not (terms.has_adjustments(price) or model.is_zero or entry.needs_more_than_counts):
-        factors, rate, date = _rates(rules, catalog.CURRENCY, now_ms)
-        found = tariff.tariff_of(price, model, factors, rate, date)
-    if len(_known_tariffs) >= _TARIFFS_KEPT:
-        _known_tariffs.clear()
-    day = windows.window_at(_DAY, rules.timezone, now_ms)
-    _known_tariffs[id(price), id(model)] = (rules, price, model, day, found)
-    return found
-
-
-def _rates(rules: RuleSet, currency: str, now_ms: int) -> _Rates:
-    """(factor to each currency that is counted), and the rate to the rules' currency with its date."""
-    day = windows.local_day(now_ms, rules.timezone)
-    key = (id(rules), currency, day)
-    kept = _known_rates.get(key)
-    if kept is not None and kept[0] is rules:
-        return kept[1]
-    factors: list[tuple[str, Decimal | None]] = []
-    rate, date = None, None
-    for target in _currencies(rules):
-        _, factor, since = money.convert(Decimal(1), currency, target, rules.fx, rules.currency, day)
-        factors.append((target, factor))
-        if target == rules.currency:
-            rate, date = factor, since
-    found: _Rates = (tuple(factors), rate, date)
-    if len(_known_rates) >= _KEPT:
-        _known_rates.clear()
-    _known_rates[key] = (rules, found)
-    return found
-
-
-def _currencies(rules: RuleSet) -> tuple[str, ...]:
-    """The currencies that a cost is counted in: the ledger's first, then those of budgets and cost limits."""
-    budgets = (budget.currency for budget in rules.budgets)
-    return tuple(dict.fromkeys((rules.currency, *budgets, *rules.limit_currencies)))
-
-
-def nothing(rules: RuleSet, price: Price) -> Cost:
-    """A cost of zero in the price's currency."""
-    key = (id(rules), price.currency)
-    kept = _known_nothing.get(key)
-    if kept is not None and kept[0] is rules:
-        return kept[1]
-    cost = Cost(_ZERO, price.currency, dict.fromkeys(_currencies(rules), 0))
-    if len(_known_nothing) >= _KEPT:
-        _known_nothing.clear()
-    _known_nothing[key] = (rules, cost)
-    return cost
-
-
-def _in_currency(rules: RuleSet, price: Price, lines: list[Term], now_ms: int) -> list[Term]:
-    """The catalogue's lines are in USD; a rule may want them in another currency."""
-    if price.currency == catalog.CURRENCY or not lines:
-        return lines
-    day = windows.local_day(now_ms, rules.timezone)
-    _, factor, _ = money.convert(Decimal(1), catalog.CURRENCY, price.currency, rules.fx, rules.currency, day)
-    rate = factor or Decimal(1)
-    return [
-        Term(line.name, line.quantity, money.multiply(line.unit_price, rate), money.multiply(line.amount, rate))
-        for line in lines
-    ]
+    return amounts.cost(rules, currency, [Term("stated", Decimal(1), amount, amount)], now_ms, rounding)

@@ -163,7 +163,7 @@ class Call:
                 transport.write(pending + (last_chunk() if chunked else b""))
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # of the client's body as of this connection: whoever reads the answer is told
             self.fail(error)
         finally:
             self._upload = None

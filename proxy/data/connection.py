@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
             self._give_up(exchange, problem)
         except ConnectionResetError:
             self.cut(reset=True)
-        except Exception:
+        except Exception:  # a mistake of ours: this client gets a 500, and the others do not notice
             log.exception("exchange.failed", method=exchange.method)
             self._give_up(exchange, Malformed("internal_error", 500))
         finally:

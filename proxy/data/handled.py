@@ -11,7 +11,7 @@ from __future__ import annotations
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import cache, headers, price
+from proxy.core import amounts, cache, headers
 from proxy.core.guards import Guards
 from proxy.core.handling_model import CachePolicy
 from proxy.core.http1 import Field
@@ -135,7 +135,7 @@ class Handled:
         It is admitted as a free call that asks nothing of its API: only what a person has switched off refuses it.
         """
         rules, gate = self._rules, self._gate
-        nothing = price.nothing(rules, self.call.rule.price)
+        nothing = amounts.nothing(rules, self.call.rule.price)
         estimate = Estimate(nothing, "free", self._ask.estimate.model)
         ask = replace(self._ask, budgets=(), free=True, estimate=estimate, guards=_UNGUARDED)
         ticket = await gate.admit(ask)
