@@ -25,6 +25,7 @@ from aiohttp import web
 from proxy import rules_file
 from proxy.admin import api, health
 from proxy.admin.routes import Desk
+from proxy.control.absence import Absence, tell
 from proxy.control.jobs import Context, Leadership
 from proxy.control.plan_of_jobs import JOBS
 from proxy.core.model import RuleSet
@@ -65,7 +66,8 @@ class Controller:
         self.store = Store(store_url, client_name="spendgate-control")
         place = f"{socket.gethostname()}:{os.getpid()}"
         election = Election(self.client, self.keys, uuid.uuid4().hex, place)
-        self.leadership = Leadership(election, JOBS, self._context, lambda: self.rules is not None)
+        self.absence = Absence(lambda since_ms: tell(self._loaded_rules(), since_ms, self.now_ms))
+        self.leadership = Leadership(election, JOBS, self._context, lambda: self.rules is not None, self._heard)
         self.desk = Desk(
             settings=settings,
             keys=self.keys,
@@ -98,6 +100,7 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.absence.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.store.close()
@@ -127,7 +130,14 @@ class Controller:
             await asyncio.sleep(_CLOCK_EVERY_S)
 
     def _context(self, fence: int) -> Context:
-        return Context(self.client, self.store, self.keys, self.settings, fence, self._loaded_rules, self.now_ms)
+        parts = (self.client, self.store, self.keys, self.settings, fence)
+        return Context(*parts, self._loaded_rules, self.now_ms, self.absence.last)
+
+    def _heard(self, answered: bool, led: bool) -> None:
+        if answered:
+            self.absence.answered(self.now_ms())
+        else:
+            self.absence.missed(self.now_ms(), led=led)
 
     def _loaded_rules(self) -> RuleSet:
         if self.rules is None:

@@ -32,6 +32,7 @@ _OUT_OF_BAND: Final[Ladder] = ((Grade.LOW, 10_000), (Grade.MEDIUM, 30_000), (Gra
 _FAILING: Final[Ladder] = ((Grade.LOW, 1_000), (Grade.MEDIUM, 2_500), (Grade.HIGH, 5_000))  # of an API's calls
 _SLOW_MS: Final[Ladder] = ((Grade.MEDIUM, 100), (Grade.HIGH, 500), (Grade.CRITICAL, 2_000))
 _REFUSED: Final[Ladder] = ((Grade.MEDIUM, 1), (Grade.HIGH, 100))  # calls, because the store was away
+_AWAY_MS: Final[Ladder] = ((Grade.MEDIUM, 5_000), (Grade.HIGH, 60_000), (Grade.CRITICAL, 600_000))
 _MEMORY: Final[Ladder] = ((Grade.MEDIUM, 80), (Grade.HIGH, 90), (Grade.CRITICAL, 95))  # percent of maxmemory
 
 _RUNAWAY_TIMES: Final = 60  # tenths of what is left, evenly spread over the rest of the period
@@ -91,8 +92,18 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """Redis did not answer for a while, and does again. Unix ms."""
+
+    began_ms: int
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFacts:
     """How Redis is. fastest_ms: of its last answers. refused: calls of the last STORM_MS that it was away for.
+
+    away: an absence that ended in the last STORM_MS.
 
     memory_percent: of maxmemory, None without one. evicts: it may drop counters. failing: names of what it could not
     save, as INFO calls it. waiting: settlements that proxies still have to write.
@@ -104,6 +115,7 @@ class StoreFacts:
     memory_percent: int | None = None
     evicts: str = ""
     failing: tuple[str, ...] = ()
+    away: Away | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,10 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that is wrong now. cause: what makes it the same trouble as a moment ago. alert: see Incident."""
+    """Something that is wrong now. cause: what makes it the same trouble as a moment ago. alert: see Incident.
+
+    began_ms: when it began, where that is known to be earlier than now (Unix ms).
+    """
 
     sort: Sort
     cause: str
@@ -130,6 +145,7 @@ class Trouble:
     target: str
     facts: Mapping[str, str]
     alert: str = ""
+    began_ms: int | None = None
 
 
 def detect(measures: Measures, held: Mapping[str, Grade], sorts: Iterable[Sort] = frozenset(Sort)) -> list[Trouble]:
@@ -272,20 +288,32 @@ def _store(store: StoreFacts, held: Mapping[str, Grade]) -> list[Trouble]:
     memory = 0 if store.memory_percent is None else store.memory_percent
     measured: list[tuple[str, Grade | None, dict[str, str]]] = [
         ("slow", graded(store.fastest_ms, _SLOW_MS, held.get("store:slow")), {"ms": str(store.fastest_ms)}),
-        (
-            "away",
-            graded(store.refused, _REFUSED, held.get("store:away")) if store.refused else None,
-            {"refused": str(store.refused), "waiting": str(store.waiting), "minutes": str(STORM_MS // 60_000)},
-        ),
+        ("away", _absence(store, held.get("store:away")), _absence_facts(store)),
         ("memory", graded(memory, _MEMORY, held.get("store:memory")), {"percent": str(memory)}),
         ("evicts", Grade.MEDIUM if store.evicts else None, {"policy": store.evicts}),
         ("saving", Grade.CRITICAL if store.failing else None, {"failing": ", ".join(store.failing)}),
     ]
+    began = {"away": store.away.began_ms} if store.away is not None else {}
     return [
-        Trouble(Sort.STORE, f"store:{what}", grade, "store", {"what": what, **facts})
+        Trouble(Sort.STORE, f"store:{what}", grade, "store", {"what": what, **facts}, began_ms=began.get(what))
         for what, grade, facts in measured
         if grade is not None
     ]
+
+
+def _absence(store: StoreFacts, held: Grade | None) -> Grade | None:
+    """The worse of how long it was and of how many calls it cost."""
+    away = store.away
+    by_time = graded(away.ended_ms - away.began_ms, _AWAY_MS, held) if away is not None else None
+    by_calls = graded(store.refused, _REFUSED, held) if store.refused else None
+    return max((one for one in (by_time, by_calls) if one is not None), key=lambda one: one.rank, default=None)
+
+
+def _absence_facts(store: StoreFacts) -> dict[str, str]:
+    facts = {"refused": str(store.refused), "waiting": str(store.waiting), "minutes": str(STORM_MS // 60_000)}
+    if store.away is not None:
+        facts["seconds"] = str((store.away.ended_ms - store.away.began_ms) // 1000)
+    return facts
 
 
 def _decimal(atoms: int, status: BudgetStatus) -> str:

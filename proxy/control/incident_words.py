@@ -14,6 +14,7 @@ from proxy.core.figures import moment
 from proxy.core.text import say
 from proxy.core.windows import iso
 
+_MINUTE_S: Final = 60
 _HOUR_MIN: Final = 60
 _DAY_MIN: Final = 1440
 
@@ -116,14 +117,24 @@ def _targets(targets: Sequence[str], language: str) -> str:
 
 
 def _key(sort: Sort, facts: Mapping[str, str]) -> str:
-    return f"incident.store.{facts['what']}" if sort is Sort.STORE else f"incident.{sort.value}"
+    if sort is not Sort.STORE:
+        return f"incident.{sort.value}"
+    return "incident.store.away_for" if facts.get("seconds") else f"incident.store.{facts['what']}"
 
 
 def _shown(facts: Mapping[str, str], language: str) -> dict[str, str]:
     values = shown(facts, language)
     if minutes := facts.get("empty_in"):
         values["empty_in"] = _span(int(minutes), language)
+    if seconds := facts.get("seconds"):
+        values["lasted"] = _lasted(int(seconds), language)
     return values
+
+
+def _lasted(seconds: int, language: str) -> str:
+    if seconds < 2 * _MINUTE_S:
+        return say("incident.span.seconds", language, seconds=seconds)
+    return _span(seconds // _MINUTE_S, language)
 
 
 def _span(minutes: int, language: str) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from proxy.control.emergency import Away
 from proxy.core.model import RuleSet
 from proxy.settings import Settings
 from proxy.state.client import Client, Stale
@@ -37,6 +38,7 @@ class Context:
 
     client: for questions and scripts. store: for settle (the data plane's own connection class). current_rules: the
     rule set of this moment. fence: the fencing token. clock: Unix ms by Redis's clock, as far as this process knows it.
+    away: of a moment, the absence of Redis that has just ended (absence.py).
     """
 
     client: Client
@@ -46,6 +48,7 @@ class Context:
     fence: int
     current_rules: Callable[[], RuleSet]
     clock: Callable[[], int]
+    away: Callable[[int], Away | None] = lambda _: None
 
     @property
     def rules(self) -> RuleSet:
@@ -78,12 +81,17 @@ class Leadership:
         jobs: Sequence[Job],
         context: Callable[[int], Context],
         ready: Callable[[], bool] = lambda: True,
+        heard: Callable[[bool, bool], None] = lambda _answered, _led: None,
     ) -> None:
-        """context: makes the jobs' context of a fencing token. ready: without it (no rules yet) nobody is asked."""
+        """context: makes the jobs' context of a fencing token. ready: without it (no rules yet) nobody is asked.
+
+        heard: is told after each asking whether Redis answered, and whether this process led when it was asked.
+        """
         self._election = election
         self._jobs = tuple(jobs)
         self._context = context
         self._ready = ready
+        self._heard = heard
         self._tasks: list[asyncio.Task[None]] = []
         self._until_s = 0.0  # this process's monotonic clock
         self.fence: int | None = None  # None: this process does not lead
@@ -102,14 +110,16 @@ class Leadership:
                     await self._election.resign()
 
     async def _ask(self) -> None:
-        asked_s = time.monotonic()
+        asked_s, led = time.monotonic(), self.fence is not None
         try:
             term = await self._election.ask()
         except (StoreUnavailable, TimeoutError) as error:
+            self._heard(False, led)
             # Not renewed. Whether the lease still holds nobody can say: lead on until it has surely ended.
             if self.fence is not None and asked_s >= self._until_s:
                 await self._stop(str(error) or "the store does not answer")
             return
+        self._heard(True, led)
         if not term.leads:
             if self.fence is not None:
                 await self._stop("another process leads")

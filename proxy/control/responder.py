@@ -74,7 +74,8 @@ class Responder:
         if isinstance(step, Begins):
             trouble = step.trouble
             alert, severity = told.get(trouble.alert, ("", None))
-            made = _begun(trouble, self._new_id(), desk.iso(desk.now_ms))
+            began_ms = desk.now_ms if trouble.began_ms is None else trouble.began_ms
+            made = _begun(trouble, self._new_id(), desk.iso(began_ms))
             made = replace(made, alert=alert, told=severity.value if severity is not None else "")
             if await kept.begin(desk, made, self._why(made)):
                 open_[trouble.cause] = made

@@ -147,6 +147,7 @@ class Watcher:
         store = replace(
             await self._store_check.look(now_ms),
             refused=pace.refusals(self._samples, now),
+            away=self._context.away(now_ms),
             waiting=sum(seen.info.pending_settlements for seen in self._proxies.values()),
         )
         tells = await self._responder.step(

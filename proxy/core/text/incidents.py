@@ -49,6 +49,7 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "지난 {minutes}분 동안 호출자 {caller}의 예산 {budget} 지출은 {took}으로, 전체 지출의 {share} %입니다. 이 속도라면 "
         "남은 금액({left})은 {empty_in} 안에 없어집니다.",
     },
+    "incident.span.seconds": {"en": "{seconds} s", "ko": "{seconds}초"},
     "incident.span.minutes": {"en": "{minutes} min", "ko": "{minutes}분"},
     "incident.span.hours": {"en": "{hours} h", "ko": "{hours}시간"},
     "incident.span.days": {"en": "{days} days", "ko": "{days}일"},
@@ -66,6 +67,16 @@ TEXT: dict[str, dict[str, str]] = {
         "still have to write: {waiting}.",
         "ko": "Redis가 응답하지 않아 지난 {minutes}분 동안 호출 {refused}건을 거절했습니다. 프록시가 아직 기록하지 못한 정산은 "
         "{waiting}건입니다.",
+    },
+    "incident.store.away_for.title": {
+        "en": "Redis was away for {lasted}: {refused} calls refused",
+        "ko": "{lasted} 동안 Redis에 연결할 수 없어 호출 {refused}건을 거절했습니다",
+    },
+    "incident.store.away_for.what": {
+        "en": "Redis did not answer for {lasted}. In the last {minutes} min {refused} calls were refused because of that. "
+        "Settlements that proxies still have to write: {waiting}.",
+        "ko": "{lasted} 동안 Redis가 응답하지 않았습니다. 이 때문에 지난 {minutes}분 동안 호출 {refused}건을 거절했습니다. 프록시가 "
+        "아직 기록하지 못한 정산은 {waiting}건입니다.",
     },
     "incident.store.memory.title": {
         "en": "Redis has used {percent} % of its memory",
@@ -248,5 +259,25 @@ TEXT: dict[str, dict[str, str]] = {
     "cli.check.automatic_spared": {
         "en": "Never blocked without a person: {spare}.",
         "ko": "사람 없이는 차단하지 않는 것: {spare}.",
+    },
+    # --- while Redis is away, told without it ---
+    "absence.title": {
+        "en": "Redis is away: paid calls are refused",
+        "ko": "Redis에 연결할 수 없어 비용이 드는 호출을 거절하고 있습니다",
+    },
+    "absence.what": {
+        "en": "Redis has not answered since {since}, so nothing can be counted.",
+        "ko": "{since}부터 Redis가 응답하지 않아 아무것도 셀 수 없습니다.",
+    },
+    "absence.next": {
+        "en": "Until it is back, calls that cost money are refused. Calls that were under way are kept in the proxies and written "
+        "down then.",
+        "ko": "다시 연결될 때까지 비용이 드는 호출을 거절합니다. 진행 중이던 호출의 정산은 프록시가 가지고 있다가 그때 기록합니다.",
+    },
+    "absence.do": {
+        "en": "Look at Redis and at the network to it; `spendgate doctor` says what it finds. When Redis is back, an incident says "
+        "how long it took and how many calls were refused.",
+        "ko": "Redis와 Redis까지의 네트워크를 확인하세요. `spendgate doctor`가 찾은 문제를 알려 줍니다. Redis가 돌아오면 얼마나 걸렸고 "
+        "호출 몇 건을 거절했는지 사고 기록으로 알려 드립니다.",
     },
 }
