@@ -1,8 +1,9 @@
 """What a forecast does when something happens: series that jump, stop, pause, or have only just begun.
 
 The same series as bench/forecast.py asks about, each changed at a day that is drawn once for all (by the name of the
-series): from there on everything is worth some times as much, nothing at all, or nothing for some days. The changed
-series goes through the same backtest. Cases are told apart by how many days the change was old when they were asked:
+series): from there on everything is worth some times as much, a hundredth, nothing at all, or nothing for some days.
+The changed series goes through the same backtest. Cases are told apart by how old the change was, in days, when they
+were asked:
 
     no      the month ends before it, or there is none
     not yet it comes later in the month: nobody can know
@@ -24,7 +25,7 @@ from statistics import fmean, median
 from proxy.control.forecast import DailySeries, project
 from proxy.control.forecast.backtest import CUTS, Case, cases, months
 
-UP, DOWN = (2.0, 3.0, 5.0), (1 / 2, 1 / 3, 1 / 5)
+TIMES = {"jump up": (2.0, 3.0, 5.0), "jump down": (1 / 2, 1 / 3, 1 / 5), "trickle": (0.01,)}
 PAUSE_DAYS = (3, 20)
 BEGUN_DAYS = 10
 ROUNDS = 2  # changes of a kind a series
@@ -44,7 +45,7 @@ def families(series: Mapping[str, DailySeries], count: int) -> Iterator[tuple[st
     """Kind of change -> its cases, over all series. count: months a series."""
     calm = {name: cases(days, count) for name, days in series.items()}
     yield "as recorded", [Seen(case, "no") for found in calm.values() for case in found]
-    for kind in ("jump up", "jump down", "stop", "pause"):
+    for kind in ("jump up", "jump down", "stop", "trickle", "pause"):
         seen: list[Seen] = []
         for name, days in series.items():
             for turn in range(ROUNDS):
@@ -65,7 +66,7 @@ def _changed(name: str, days: DailySeries, kind: str, turn: int, count: int) -> 
     index = (at - days.first).days
     values = list(days.values)
     until = index + dice.randint(*PAUSE_DAYS) if kind == "pause" else len(values)
-    times = dice.choice(UP if kind == "jump up" else DOWN if kind == "jump down" else (0.0,))
+    times = dice.choice(TIMES.get(kind, (0.0,)))
     values[index:until] = [value * times for value in values[index:until]]
     return at, DailySeries(days.first, tuple(values))
 

@@ -126,7 +126,9 @@ async def test_redis_dies_the_channels_hear_of_it_and_the_history_does_afterward
     with a_server("valkey", tmp_path) as server:
         async with webhook() as hook:
             lead = Lead.__new__(Lead)
-            lead.use(f"{RULES}alerts: [{{name: hook, webhook: '{hook.url}', secret_env: HOOK}}]\n", HOOK="whsec_c2VjcmV0")
+            lead.use(
+                f"{RULES}alerts: [{{name: hook, webhook: '{hook.url}', secret_env: HOOK}}]\n", HOOK="whsec_c2VjcmV0"
+            )
             rules = lead.rules
             absence = Absence(lambda since_ms: tell(rules, since_ms, clock))
             async with leading(server, clock, absence) as (leadership, context):
@@ -145,4 +147,8 @@ async def test_redis_dies_the_channels_hear_of_it_and_the_history_does_afterward
                 led = replace(context, fence=leadership.fence)
                 await Watcher(led).step(clock())
                 (found,) = await incidents.history(context.client, context.keys, 9)
-                assert (found.cause, found.opened_at, found.grade) == ("store:away", iso(began_ms, rules.timezone), Grade.HIGH)
+                assert (found.cause, found.opened_at, found.grade) == (
+                    "store:away",
+                    iso(began_ms, rules.timezone),
+                    Grade.HIGH,
+                )

@@ -113,6 +113,41 @@ def test_after_a_stop_nothing_is_expected_and_a_return_is_not_excluded() -> None
     assert answer.interval80[0] <= answer.spent < answer.interval80[1] < answer.interval95[1]
 
 
+def test_the_longer_it_is_quiet_the_less_a_return_is_expected() -> None:
+    highs = []
+    for idle in (5, 20, 100):
+        series = of([*weekly(77), *[0.0] * idle])
+        start, end = series.last + timedelta(days=1), series.last + timedelta(days=25)
+        answer = project(series, series.last, end, period_start=start)
+        highs.append(answer.interval80[1] - answer.spent)
+        assert answer.models["seasonal_naive"] >= answer.spent
+    assert highs[0] > highs[1] > highs[2] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("since", [1, 3, 6, 15])
+def test_a_pause_that_is_over_says_nothing_of_the_level(since: int) -> None:
+    rng = np.random.default_rng(since)
+    values = [w * n for w, n in zip(weekly(160), rng.uniform(0.8, 1.2, 160), strict=True)]
+    values[120 - since - 12 : 120 - since] = [0.0] * 12
+    series = of(values[:120])
+    answer = project(
+        series, series.last, series.last + timedelta(days=31), period_start=series.last + timedelta(days=1)
+    )
+    truth = sum(values[120:151])
+    assert answer.month_end == pytest.approx(truth, rel=0.1)
+    assert answer.interval80[0] <= truth <= answer.interval80[1]
+
+
+@pytest.mark.parametrize("since", [5, 12, 40])
+def test_a_stop_that_leaves_a_trickle_is_a_jump(since: int) -> None:
+    values = [w * (0.01 if i >= 120 - since else 1.0) for i, w in enumerate(weekly(151))]
+    series = of(values[:120])
+    answer = project(
+        series, series.last, series.last + timedelta(days=31), period_start=series.last + timedelta(days=1)
+    )
+    assert answer.month_end == pytest.approx(sum(values[120:]), rel=0.25)
+
+
 def test_usual_pauses_are_no_stop() -> None:
     values = [5.0 if i % 6 == 0 else 0.0 for i in range(125)]  # ends four idle days after a spent one
     assert idle_days(np.array(values)) == 0

@@ -16,8 +16,8 @@ from proxy.control.forecast import models
 from proxy.control.forecast.ensemble import blend, look_back, weights
 from proxy.control.forecast.interval import half_widths
 from proxy.control.forecast.models import NAMES, Task
-from proxy.control.forecast.series import DailySeries, Values
-from proxy.control.forecast.shift import fresh_step, idle_days, levelled
+from proxy.control.forecast.series import DailySeries
+from proxy.control.forecast.shift import back_within, fresh_step, idle_days, levelled, without_pause
 
 Interval = tuple[float, float]
 LEVEL_WEEKS = 4  # what the days ahead would bring if a young step were none
@@ -73,7 +73,9 @@ def project(
     values, weekday = series.array()
     if not values.any():
         return _flat(base, "none", known, left)
-    idle = idle_days(values)
+    if idle := idle_days(values):
+        return _stopped(base, known, Task(values, weekday, skipped + left), left, idle, _average(series, start, known))
+    values, back = without_pause(values)
     as_spent, step = values, fresh_step(values)
     values, weekday, settled = levelled(values, weekday)
     task = Task(values, weekday, skipped + left)
@@ -86,19 +88,16 @@ def project(
     weight = weights(past, ~np.isnan(paths[:, 0]), len(values))
     daily = np.maximum(blend(paths.T, weight), 0)[skipped:]
     rest = float(daily.sum())
-    widths = half_widths(past, weight, task, settled)
+    widths = half_widths(past, weight, task, min(settled, back))
     ways = [rest]
     if step is not None:
         since, times = step
         before = Task(as_spent[:-since], weekday, since + task.days)
         usual = float((before.weeks(LEVEL_WEEKS)[since:] * scale)[skipped:].sum())
         ways += [usual, usual * times]
-    if idle:
-        return _stopped(base, known, left, values, idle)
     answers = {name: base + float(path.sum()) for name, path in zip(NAMES, paths, strict=True) if path[0] == path[0]}
-    ran = max(1, (as_of - start).days + 1)
     answers["naive"] = base + float(values[-1] * scale.sum())
-    answers["daily_average"] = base + known / ran * left if as_of >= start else base
+    answers["daily_average"] = base + _average(series, start, known) * left
     answers["ensemble"] = base + rest
     return Projection(
         base + rest,
@@ -124,15 +123,25 @@ def _around(base: float, ways: Sequence[float], half: float) -> Interval:
     return float((base + max(0.0, low)) * (1 - 1e-9)), float((base + high + half_high) * (1 + 1e-9))
 
 
-def _stopped(base: float, spent: float, left: int, values: Values, idle: int) -> Projection:
-    """Nothing is expected; the interval's upper end is what it would cost if it began again (Laplace's rule)."""
-    lived = values[: len(values) - idle][-28:]
-    again = float(lived.mean()) * left / (idle + 2) if len(lived) else 0.0
+def _average(series: DailySeries, start: date, spent: float) -> float:
+    """What a day of the period has cost so far."""
+    ran = (series.last - start).days + 1
+    return spent / ran if ran > 0 else 0.0
+
+
+def _stopped(base: float, spent: float, task: Task, left: int, idle: int, average: float) -> Projection:
+    """Nothing is expected; an interval's upper end is what it would cost if it began again as soon as is likely."""
+    lived = task.values[: task.n - idle][-models.LEVEL_DAYS :]
+    usual = float(lived.mean()) if len(lived) else 0.0
     low = _around(base, (0.0,), 0.0)[0]
-    answers = {"ensemble": base, "naive": base}
-    return Projection(
-        base, (low, base + again), (low, base + 3 * again), answers, "stopped", spent, left, (0.0,) * left
-    )
+
+    def high(chance: float) -> float:
+        return base + usual * max(0.0, min(left, task.days - back_within(idle, chance)))
+
+    paths = models.paths(task)[:, task.days - left :]
+    answers = {name: base + float(path.sum()) for name, path in zip(NAMES, paths, strict=True) if path[0] == path[0]}
+    answers |= {"ensemble": base, "naive": base, "daily_average": base + average * left}
+    return Projection(base, (low, high(0.1)), (low, high(0.025)), answers, "stopped", spent, left, (0.0,) * left)
 
 
 def _flat(total: float, basis: str, spent: float, left: int) -> Projection:

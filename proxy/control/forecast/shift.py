@@ -3,7 +3,8 @@
 A new customer, a new model, a service that was switched off: the models would need weeks to believe it. A step is
 believed when it lasts some days, is large, and stands far outside the scatter on both sides of it. The days before it
 are brought to the new level, so that weekdays and last year keep their shape. A stop is a run of zeros longer than any
-before it: nothing is expected until something is spent again.
+before it: nothing is expected until something is spent again. Once that has happened it was a pause, and a gap says
+nothing of a level: it is filled by the weeks before it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LEVEL_DAYS = 28  # right before the step: what the level was then
 SMALLEST_STEP = 0.47  # of the logarithm: by 1.6
 SMALLEST_GAP = 3.0  # the step in scatters
 STOP_DAYS = 4
+FOR_GOOD = 0.1  # of all stops, before anything is known of how long one lasts: in real series nearly all end
 LOOKED_AT_DAYS = 120
 
 
@@ -32,6 +34,38 @@ def idle_days(values: Values) -> int:
     run = min(len(values), LOOKED_AT_DAYS) - 1 - int(spent[-1])
     longest = int(np.diff(spent).max() - 1) if len(spent) > 1 else 0
     return run if run >= max(STOP_DAYS, longest + 2) else 0
+
+
+def back_within(idle: int, chance: float) -> float:
+    """Within how many days a series that has been idle so long is back with this chance; infinity: it never is.
+
+    Some stops are for good; a pause that has lasted k days ends within j more with the chance j / (k + 1 + j) (the rule
+    of succession of Laplace), and the longer it is quiet, the likelier it is for good.
+    """
+    lasts = (1 - FOR_GOOD) / (idle + 1)
+    pause = lasts / (lasts + FOR_GOOD)
+    return chance * (idle + 1) / (pause - chance) if pause > chance else float("inf")
+
+
+def without_pause(values: Values) -> tuple[Values, int]:
+    """The history with its one long pause, if it is over, filled by the weeks before it; and how many days stand since.
+
+    A pause is a run of zeros longer than any other by two days and more, as a stop is; runs that come again and again
+    belong to the series.
+    """
+    spent = np.flatnonzero(values[-LOOKED_AT_DAYS:])
+    runs = np.diff(spent) - 1
+    if len(runs) < 2:
+        return values, len(values)
+    at = int(runs.argmax())
+    length, others = int(runs[at]), int(np.delete(runs, at).max())
+    first = max(0, len(values) - LOOKED_AT_DAYS) + int(spent[at]) + 1
+    if length < max(STOP_DAYS, others + 2) or first < 7:
+        return values, len(values)
+    days = 7 * min(first // 7, LEVEL_DAYS // 7)
+    filled = values.copy()
+    filled[first : first + length] = values[first - days + np.arange(length) % days]  # as they were: they scatter, too
+    return filled, len(values) - first - length
 
 
 def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
@@ -65,8 +99,8 @@ def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
     now, then = even[m - at :].mean(), even[max(0, m - at - LEVEL_DAYS) : m - at].mean()
     if then < 0.02 * now:
         return values[n - at :], (weekday + n - at) % 7, at
-    if now < 0.02 * then:
-        return values, weekday, at  # a stop, or nearly: idle_days() judges it
+    if not now:
+        return values, weekday, at  # a stop: idle_days() judges it
     moved = values.copy()
     moved[: n - at] *= now / then
     return moved, weekday, at
