@@ -22,6 +22,7 @@ from proxy.admin.dashboard.pages import ACTIONS, PAGES
 from proxy.admin.problems import Problem, of_http
 from proxy.admin.routes import Call, Desk, Route
 from proxy.settings import language as language_of
+from proxy.started import Readiness
 from proxy.state.store import ScriptError, StoreUnavailable
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ def all_routes() -> list[Route]:
 
 
 def application(
-    desk: Desk, readiness: Callable[[], health.Readiness], routes: Sequence[Route] | None = None
+    desk: Desk, readiness: Callable[[], Readiness], routes: Sequence[Route] | None = None
 ) -> web.Application:
     """Health and the API; `routes` is all there are unless a test gives its own."""
     served = all_routes() if routes is None else list(routes)
