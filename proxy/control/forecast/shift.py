@@ -14,7 +14,7 @@ import numpy as np
 from proxy.control.forecast.profile import SMALLEST_FACTOR, weekday_factors
 from proxy.control.forecast.series import Values
 
-SHORTEST, LONGEST = 4, 35  # days since the step
+SHORTEST, LONGEST = 4, 128  # days since the step; the models are weighed over so many
 FRESH_WEEKS = 3  # before a weekday's scatter is known
 FRESH_GAP = 2.5  # each of the last one to three days that far off, in scatters: a step, or an odd day
 BEFORE_DAYS = 42
