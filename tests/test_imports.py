@@ -162,7 +162,7 @@ def test_inprocess_knows_the_money_side_of_the_data_plane_and_nobody_but_program
     )
 
 
-@pytest.mark.parametrize("room", ["question", "endpoints", "answers"])
+@pytest.mark.parametrize("room", ["question", "endpoints", "answers", "reading"])
 def test_what_inprocess_decides_knows_no_store_and_no_thread(room: str) -> None:
     own = [found for found in _of("inprocess") if found.file == f"inprocess/{room}.py"]
     assert own

@@ -1,8 +1,10 @@
-"""One call of a function: asked for, let through or refused, watched while it runs, and settled whatever ends it.
+"""One call of a function that was let through: watched while it runs, and settled whatever ends it.
 
 The page of the in-process API, as data/handler.py is that of the proxy:
 
     arguments → question → ADMIT → the function runs, its results are metered → SETTLE
+
+The first half is control.py's.
 
 A call may be handed from thread to thread (a stream is read where the program likes), but is not used by two at once.
 """
@@ -11,51 +13,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
-from proxy.core import match, price, ratelimit
-from proxy.core.guards import Guards
+from proxy.core import price, ratelimit
 from proxy.core.meter import Meter
 from proxy.core.model import (
     Admitted,
-    Ask,
     Bill,
     Denied,
     OnExhausted,
-    Priority,
     Reason,
-    RuleSet,
     State,
     Usage,
 )
 from proxy.core.outcome import End, Outcome, judge
 from proxy.data.charge import Charge
 from proxy.data.inbound import Call as PricedCall
-from proxy.inprocess import answers, endpoints
+from proxy.inprocess import answers
 from proxy.inprocess.answers import Headers
 from proxy.inprocess.errors import BudgetExceededException, refusal
 from proxy.inprocess.errors import amount as amount_of
 from proxy.inprocess.host import Host
 from proxy.inprocess.question import (
-    METHOD,
     Amount,
-    Choice,
     Question,
-    Subject,
     Terms,
-    choose,
     cost_of,
-    guards,
-    looks_into_arguments,
-    question,
-    subject,
 )
+from proxy.inprocess.reading import Reading
+from proxy.state.line import Line
 
 S = TypeVar("S")
 log = structlog.get_logger()
@@ -67,126 +57,23 @@ NOT_STATED: Final = "cost_not_stated"
 COST_FAILED: Final = "cost_failed"
 
 
-class Control:
-    """A function under budget: its terms, and what follows from them for the rules of the moment (kept)."""
-
-    __slots__ = ("_known", "terms")
-
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-        self._known: _Known | None = None
-
-    def begin(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Ask for permission and wait for it. Raises BudgetExceededException and ConfigurationError."""
-        asked, ask = self._question(host, args, kwargs)
-        return self._answered(host, asked, ask, host.ask(asked, ask))
-
-    async def begin_async(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """The same in an event loop."""
-        asked, ask = self._question(host, args, kwargs)
-        return self._answered(host, asked, ask, await host.ask_async(asked, ask))
-
-    def _question(self, host: Host, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Question, Ask]:
-        now_ms = host.gate.now_ms()
-        known = self._known
-        if known is None or known.rules is not host.rules or known.caller != host.caller:
-            known = self._known = _known(host.rules, self.terms, host.caller)
-        choice = known.choice
-        if choice is None:
-            assert known.subject is not None  # noqa: S101 - without one the choice is a refusal
-            choice = choose(known.subject, self.terms, args, kwargs)
-        if isinstance(choice, Denied):
-            raise self._refused(host, choice, None)
-        asked = question(choice, self.terms, args, kwargs, now_ms)
-        known_guards = known.guards.get(asked.rule.id)
-        if known_guards is None:
-            known_guards = known.guards[asked.rule.id] = guards(asked.subject, asked.rule, self.terms)
-        return asked, self._ask(host, asked, now_ms, known_guards)
-
-    def _ask(self, host: Host, asked: Question, now_ms: int, guarded: Guards) -> Ask:
-        known, rule, estimate = asked.subject, asked.rule, asked.estimate
-        rules = known.rules
-        free = asked.observed or estimate.basis == "free" or not self.terms.priced
-        return Ask(
-            id=host.ids.new(now_ms),
-            at_ms=now_ms,
-            api=known.api.name,
-            rule=rule.id,
-            caller=known.caller.name,
-            method=METHOD,
-            path=self.terms.name,
-            priority=Priority.ESSENTIAL if self.terms.essential else rule.priority,
-            budgets=() if free else match.chain(rules, known.api, rule, known.caller),
-            estimate=estimate,
-            currency=rules.currency,
-            timezone=rules.timezone,
-            free=free,
-            guards=guarded,
-        )
-
-    def _answered(self, host: Host, asked: Question, ask: Ask, answer: Admitted | Denied) -> Call:
-        if isinstance(answer, Denied):
-            raise self._refused(host, answer, ask, asked)
-        return Call(host, self.terms, asked, answer)
-
-    def _refused(
-        self, host: Host, denied: Denied, ask: Ask | None, asked: Question | None = None
-    ) -> BudgetExceededException:
-        rules = asked.subject.rules if asked is not None else host.rules
-        terms = self.terms
-        log.info("call.denied", reason=denied.reason.value, api=terms.api, function=terms.name)
-        host.denied(denied.reason, terms.api if ask is not None else "-", rules.timezone)
-        unseen = asked is not None and not asked.given and asked.rule.price.catalog and asked.estimate.model is None
-        return refusal(
-            denied,
-            call_id=ask.id if ask is not None else "",
-            api=terms.api,
-            rule=ask.rule if ask is not None else "-",
-            caller=ask.caller if ask is not None else terms.caller or host.caller or "-",
-            budgets=ask.budgets if ask is not None else (),
-            language=rules.language,
-            timezone=rules.timezone,
-            hint="inprocess.model_unseen" if unseen else "",
-        )
-
-
-class _Known(msgspec.Struct, frozen=True):
-    """What the rules of the moment make of a function's terms. choice None: it depends on the arguments."""
-
-    rules: RuleSet
-    caller: str | None
-    subject: Subject | None
-    choice: Choice | Denied | None
-    guards: dict[str, Guards]  # by rule; kept, because the gate knows them by their identity
-
-
-def _known(rules: RuleSet, terms: Terms, caller: str | None) -> _Known:
-    found = subject(rules, terms, caller)
-    if isinstance(found, Denied):
-        return _Known(rules, caller, None, found, {})
-    fixed = None if looks_into_arguments(found, terms) else choose(found, terms, (), {})
-    return _Known(rules, caller, found, fixed, {})
-
-
 class Call:
     """An admitted call. It ends once, by `end`, `fail` or `cut`; what comes later changes nothing.
 
     id: of its ledger entry. reserved: what it holds, in `currency`. rule: which rule prices it.
     """
 
-    def __init__(self, host: Host, terms: Terms, asked: Question, ticket: Admitted) -> None:
+    def __init__(self, host: Host, terms: Terms, asked: Question, ticket: Admitted, line: Line | None) -> None:
         self._host = host
         self._terms = terms
         self._question = asked
-        self._outbound = asked.outbound
         self._ticket = ticket
-        self._charge: Charge | None = None  # touched on the host's thread, and after the end
-        self._meter: Meter | None = None
+        self._line = line  # that asked, and states the end
+        self._reading = Reading(asked, terms)
+        self._charge: Charge | None = None
         self._stated: Amount | None = None
         self._began_s = time.monotonic()
         self._ended = threading.Lock()  # taken by whoever ends the call
-        self._items: list[Any] = []
-        self._pieces = 0
         self._tokens_checked = self._largest_piece = 0
         self._reserved_atoms = ticket.reserved.get(ticket.ask.currency, 0)
         self._growing: threading.Event | None = None
@@ -218,7 +105,7 @@ class Call:
         """What the call cost, in `currency`, as its ledger entry says; 0 if it was released, None before its end."""
         if not self.settled:
             return None
-        bill = self._billed()
+        bill = self._bill
         return amount_of(bill.cost.atoms[self.currency], self.currency) if bill is not None else Decimal(0)
 
     @property
@@ -226,7 +113,7 @@ class Call:
         """How sure the cost is: "settled", "estimated" or "unpriced"; "released" without one, None before the end."""
         if not self.settled:
             return None
-        bill = self._billed()
+        bill = self._bill
         return bill.state.value if bill is not None else "released"
 
     @property
@@ -246,10 +133,7 @@ class Call:
 
     def response(self, result: Any) -> None:
         """Show the API's answer: the rule prices what it tells."""
-        shown = self._terms.response(result) if self._terms.response is not None else result
-        told = answers.answer(shown)
-        if self._needs_answer and told.body is not None:
-            self._meter = self._fed(told)
+        self._reading.show(result)
 
     def watch(self, stream: S) -> S:
         """A stream of the API whose items are shown to the rule as the program reads them; they end nothing."""
@@ -275,7 +159,7 @@ class Call:
 
     def end_of_stream(self) -> None:
         """The stream that the function returned has come to its end."""
-        self.end(self._items if callable(self._terms.cost) else None)
+        self.end(self._reading.items if callable(self._terms.cost) else None)
 
     def fail(self, error: BaseException) -> None:
         """The function raised."""
@@ -290,8 +174,8 @@ class Call:
         status = answers.status_of(error)
         self._how = answers.end_of(error, status)
         self._heed(status, answers.headers_of(error))
-        if status is None and self._meter is not None:
-            self._settle(self._meter_end(complete=False), None)
+        if status is None and self._reading.meter is not None:
+            self._settle(self._reading.finish(self._seconds, complete=False), None)
             return
         sent = self._how is not End.UNREACHABLE
         bill = self._estimate_stands("no_response") if sent and status is None else None
@@ -306,22 +190,22 @@ class Call:
         self._how = End.ABORTED
         if self._terms.cost is not None or self._stated is not None or self._question.stated:
             try:
-                bill: Bill | None = self._own_bill(self._items)
+                bill: Bill | None = self._own_bill(self._reading.items)
             except Exception:
                 log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
                 bill = self._estimate_stands(COST_FAILED)
             self._settle(Usage(status=200, sent=True, complete=False, seconds=self._seconds), bill)
-        elif self._meter is not None:
-            self._settle(self._meter_end(complete=False), None)
+        elif self._reading.meter is not None:
+            self._settle(self._reading.finish(self._seconds, complete=False), None)
         else:
             usage = Usage(status=200, sent=True, complete=False, seconds=self._seconds)
-            self._settle(usage, self._estimate_stands("cut") if self._needs_answer else None)
+            self._settle(usage, self._estimate_stands("cut") if self._reading.needs_answer else None)
 
     def release(self) -> None:
         """The API was not called: nothing is charged, and no ledger entry is written."""
         if self._ended.acquire(blocking=False):
             self._released = True
-            self._host.spawn(self._host.void(self._ticket.ask))
+            self._host.void(self._ticket.ask, self._line)
 
     # --- streams -------------------------------------------------------------------------------------------------
 
@@ -331,21 +215,8 @@ class Call:
             return
         if self._took_ms is None:
             self._took_ms = self._elapsed_ms
-        if callable(self._terms.cost):
-            self._items.append(item)
-        if not self._needs_answer:
-            return
-        event = answers.event(self._terms.response(item) if self._terms.response is not None else item)
-        if event is None:
-            return
-        meter = self._meter
-        if meter is None:
-            if self._question.guessed and (path := endpoints.of_answer(event.removeprefix(b"data: "))) is not None:
-                self._outbound = replace(self._outbound, path=path)
-            meter = self._meter = Meter(self._question.rule, self._outbound, count_tokens=True)
-            meter.head(200, answers.EVENTS)
-        meter.feed(event)
-        if self._ticket.windows and not self._ticket.ask.estimate.bounded:
+        meter = self._reading.saw(item)
+        if meter is not None and self._ticket.windows and not self._ticket.ask.estimate.bounded:
             self._stay_ahead(meter)
 
     def _stay_ahead(self, meter: Meter) -> None:
@@ -358,7 +229,10 @@ class Call:
         usage, known, rule = meter.so_far(), self._question.subject, self._question.rule
         ahead = self._largest_piece + LOOKAHEAD_TOKENS
         estimate, now_ms = self._ticket.ask.estimate, self._ticket.now_ms
-        if price.running(known.rules, rule, self._outbound, estimate, usage, now_ms, ahead) <= self._reserved_atoms:
+        if (
+            price.running(known.rules, rule, self._reading.outbound, estimate, usage, now_ms, ahead)
+            <= self._reserved_atoms
+        ):
             return
         last = self._growing
         if last is not None and not last.is_set() and rule.on_exhausted is OnExhausted.FINISH:
@@ -368,7 +242,7 @@ class Call:
         if rule.on_exhausted is OnExhausted.TRUNCATE:
             done.wait()
             if self._exhausted is not None and self._ended.acquire(blocking=False):
-                self._settle(self._meter_end(complete=False), None, ahead)
+                self._settle(self._reading.finish(self._seconds, complete=False), None, ahead)
                 raise self._ran_out(self._exhausted)
 
     async def _grow(self, usage: Usage, ahead: int, done: threading.Event) -> None:
@@ -404,39 +278,14 @@ class Call:
     def _seconds(self) -> Decimal:
         return Decimal(self._elapsed_ms) / 1000
 
-    @property
-    def _needs_answer(self) -> bool:
-        rule = self._question.rule
-        by_tokens = rule.price.catalog is not None or rule.price.tokens is not None
-        return by_tokens or rule.needs_response or rule.price.per_kb is not None
-
     def _usage_of(self, result: Any) -> Usage:
         """What the rule needs of a result that came whole."""
-        if self._meter is not None:
-            return self._meter_end(complete=True)
-        told = answers.Answer()
-        if self._needs_answer:
-            told = answers.answer(self._terms.response(result) if self._terms.response is not None else result)
-        elif (status := answers.status_of(result)) is not None:
-            told = answers.Answer(status, answers.headers_of(result))
+        reading = self._reading
+        if reading.meter is not None:
+            return reading.finish(self._seconds, complete=True)
+        told = reading.told(result)
         self._heed(told.status, told.headers)
-        if told.body is None or not self._needs_answer:
-            return Usage(status=told.status, sent=True, seconds=self._seconds, bytes_up=self._outbound.body_size or 0)
-        self._meter = self._fed(told)
-        return self._meter_end(complete=True)
-
-    def _fed(self, told: answers.Answer) -> Meter:
-        body = told.body or b""
-        if self._question.guessed and (path := endpoints.of_answer(body)) is not None:
-            self._outbound = replace(self._outbound, path=path)
-        meter = Meter(self._question.rule, self._outbound, count_tokens=False)
-        meter.head(told.status, told.headers)
-        meter.feed(body)
-        return meter
-
-    def _meter_end(self, *, complete: bool) -> Usage:
-        assert self._meter is not None  # noqa: S101 - only asked where there is one
-        return self._meter.finish(complete, bytes_up=self._outbound.body_size or 0, seconds=self._seconds, sent=True)
+        return reading.usage(told, self._seconds)
 
     def _own_bill(self, result: Any) -> Bill | None:
         """What the program itself says that the call cost; None: the rule knows. Raises what its functions raise."""
@@ -462,7 +311,7 @@ class Call:
             api=known.api,
             rule=self._question.rule,
             caller=known.caller,
-            outbound=self._outbound,
+            outbound=self._reading.outbound,
             payload=None,
             forward=False,
             key_header=None,
@@ -474,26 +323,23 @@ class Call:
         if not self._terms.priced:
             cost = cost_of(self._question.subject.rules, 0, self._ticket.now_ms)
             bill = Bill(cost, State.UNPRICED, {}, note=LIMITS_ONLY)
-        self._bill = bill
         took_ms = self._took_ms if self._took_ms is not None else self._elapsed_ms
         outcome = Outcome(judge(self._how, usage.status), took_ms, self._pause_until_ms)
-        self._host.spawn(self._settled(usage, bill, unseen, outcome))
+        charge = self._charge = self._charge or self._new_charge()
+        if bill is not None:
+            charge.bill = bill
+        try:
+            self._bill = charge.billed(usage, unseen)
+            self._state(charge, usage, outcome, learn=charge.teaches)
+        except Exception:
+            self._bill = charge.failed()
+            self._state(charge, usage, outcome)
+
+    def _state(self, charge: Charge, usage: Usage, outcome: Outcome, *, learn: bool = False) -> None:
+        bill = charge.billed(usage)
+        self._host.settle(charge.ticket, self._line, bill, usage.status, learn=learn, outcome=outcome)
 
     def _heed(self, status: int | None, headers: Headers) -> None:
         """Take note of a pause that the API asked for: it holds for everybody."""
         if status is not None and headers and self._question.subject.api.obey:
             self._pause_until_ms = ratelimit.pause_until(status, headers, self._host.gate.now_ms())
-
-    async def _settled(self, usage: Usage, bill: Bill | None, unseen: int | None, outcome: Outcome) -> None:
-        charge = self._charge = self._charge or self._new_charge()
-        if bill is not None:
-            charge.bill = bill
-        await self._host.settle(charge, usage, unseen, outcome)
-
-    def _billed(self) -> Bill | None:
-        """The bill of a call that has ended; None: it was released. Waits until the host's thread has made it."""
-        if self._bill is None and not self._released:
-            self._host.wait_for_turn(BILLED_WITHIN_S)
-            charge = self._charge
-            self._bill = charge.bill if charge is not None else None
-        return self._bill

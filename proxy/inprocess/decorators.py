@@ -17,7 +17,8 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from proxy.core.guards import QUEUE, Counts, Limit, Limited
 from proxy.inprocess import host as hosts
-from proxy.inprocess.call import Call, Control
+from proxy.inprocess.call import Call
+from proxy.inprocess.control import Control
 from proxy.inprocess.question import Amount, Body, Terms, joined
 from proxy.inprocess.streams import delegated, is_stream, watched
 

@@ -1,11 +1,13 @@
-"""One background thread a process that talks to the store: the same gate and the same scripts as a proxy's worker.
+"""What a process has one of: the rules, the gate, and a background thread that looks after what is under way.
 
-A program's threads and event loops hand their questions over and wait; statements are handed over and not waited for.
-What is guaranteed when:
+A program's threads and event loops ask and state on connections of their own (direct.py). The background thread has the
+store's own connection, as a proxy's worker has; it renews leases, repeats what was not confirmed, watches rules.yaml,
+and asks for those who may have to wait (detour.py). What is guaranteed when:
 
 - Before a function begins, its estimate is reserved in the store, or the call is refused.
-- What ends is stated in the order in which it ends, before any later question of this process: a program that calls
-  again finds its own last call settled. Others see it as soon as it is written, well within a millisecond.
+- Before a call returns, its end is written to the store's connection, and nobody waits for the answer: whatever this
+  thread, or this event loop, does next, and whoever it tells, finds the call settled. A question on another connection
+  may overtake it by microseconds, but is not refused for that: it is asked once more behind it.
 - A statement is kept and repeated until the store has confirmed it. `flush()` waits for that; the end of the
   interpreter does so too. A process that dies before leaves the reservation behind, and when its lease has run out any
   proxy or program on the same store charges it at the estimate ("unconfirmed").
@@ -34,10 +36,11 @@ from msgspec.structs import replace
 from proxy import rules_file, settings
 from proxy.core import price
 from proxy.core.ids import RequestIds
-from proxy.core.model import Admitted, Ask, Denied, EstimateMode, Reason, Rule, RuleSet, Usage
-from proxy.core.outcome import Outcome
+from proxy.core.model import Admitted, Ask, Bill, EstimateMode, Reason, RuleSet
+from proxy.core.outcome import Outcome, Verdict
 from proxy.core.text import say
-from proxy.data.charge import Charge
+from proxy.inprocess.detour import Detour
+from proxy.inprocess.direct import Answer, Direct
 from proxy.inprocess.errors import ConfigurationError
 from proxy.log import configure_library
 from proxy.state import embedded
@@ -47,14 +50,14 @@ from proxy.state.store import Store
 
 if TYPE_CHECKING:
     from proxy.inprocess.question import Question
+    from proxy.state.line import Line
+    from proxy.state.statements import Statement
 
 log = structlog.get_logger()
 
 START_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 5.0
 ASKED_AT_ONCE: Final = 128  # questions that the store has before it; with thousands the last would seem unanswered
-
-Answered = Admitted | Denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +69,6 @@ class Configuration:
     data: str | None = None
     caller: str | None = None
     tenant: str | None = None
-
-
-class Pending:
-    """One question on its way. Everything but `wait` happens on the host's thread."""
-
-    __slots__ = ("_ready", "_tell", "abandoned", "answer", "ask", "error", "task")
-
-    def __init__(self, ask: Ask, tell: Callable[[], object] | None = None) -> None:
-        self.ask = ask
-        self.answer: Answered | None = None
-        self.error: BaseException | None = None
-        self.abandoned = False
-        self.task: asyncio.Task[None] | None = None  # that asks
-        self._tell = tell
-        self._ready = threading.Lock()
-        self._ready.acquire()
-
-    def finish(self) -> None:
-        if self._tell is not None:
-            self._tell()
-        else:
-            self._ready.release()
-
-    def wait(self) -> None:
-        self._ready.acquire()
-
-    def result(self) -> Answered:
-        if self.error is not None:
-            raise self.error
-        assert self.answer is not None  # noqa: S101 - finished without an error
-        return self.answer
 
 
 class Host:
@@ -120,7 +92,8 @@ class Host:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopping = False
-        self.calls = 0  # admitted and not ended
+        self._running: set[str] = set()  # calls admitted and not ended
+        self._stating: set[str] = set()  # calls whose end goes the long way just now
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(url,), name="spendgate", daemon=True)
         self._thread.start()
@@ -177,7 +150,9 @@ class Host:
             timezone=self.rules.timezone,
             asked_at_once=ASKED_AT_ONCE,
         )
-        work = [rules_file.watch(self.settings.rules, self._reload), self.gate.maintain()]
+        self._detour = Detour(self.gate, self._loop, self._spawn)
+        self.direct = Direct(url, self.store, self.gate, self.hand_over, lambda: bool(self._stating) or self.gate.owes)
+        work = [rules_file.watch(self.settings.rules, self._reload), self.gate.maintain(), self.direct.maintain()]
         if self._embedded is not None:
             work.append(self._embedded.watch())
         self._upkeep = [self._loop.create_task(one) for one in work]
@@ -203,6 +178,7 @@ class Host:
         if not self.usable:
             return 0
         left = self.flush(within_s)
+        self.direct.close()
         self._stopping = True
         if left:
             # Their reservations stay behind, and are charged when their leases have run out.
@@ -215,6 +191,11 @@ class Host:
             self._embedded.close()
         return left
 
+    def forget(self) -> None:
+        """In a forked child: close its copies of this process's connections."""
+        self.direct.forget()
+        self.store.forget()
+
     async def _end(self) -> None:
         for task in self._upkeep:
             task.cancel()
@@ -223,6 +204,7 @@ class Host:
 
     def flush(self, within_s: float) -> int:
         """Wait until the store has confirmed every statement made so far; returns how many it has not in that time."""
+        self.direct.drain()
         left: int = self._run_there(self._drain(within_s)).result()
         return left
 
@@ -237,71 +219,45 @@ class Host:
 
     # --- the question --------------------------------------------------------------------------------------------
 
-    def ask(self, question: Question, ask: Ask) -> Answered:
-        """Ask and wait, from any thread but the host's own. Interrupted, the reservation is released."""
-        pending = Pending(ask)
-        self._loop.call_soon_threadsafe(self._spawn, self._admit(question, pending))
-        try:
-            pending.wait()
-        except BaseException:
-            self._loop.call_soon_threadsafe(self._abandon, pending)
-            raise
-        return pending.result()
+    @property
+    def calls(self) -> int:
+        """How many are admitted and not ended."""
+        return len(self._running)
 
-    async def ask_async(self, question: Question, ask: Ask) -> Answered:
-        """Ask from any event loop. Cancelled, the reservation is released."""
-        there = asyncio.get_running_loop()
-        told: asyncio.Future[None] = there.create_future()
+    def ask(self, question: Question, ask: Ask) -> Answer:
+        """Ask and wait, from any thread but the host's own: the answer, and the line on which to state the end.
 
-        def tell() -> None:
-            try:
-                there.call_soon_threadsafe(_set, told)
-            except RuntimeError:  # the loop that asked was closed meanwhile
-                self._abandon(pending)
+        Interrupted, the reservation is released.
+        """
+        ask = self._as_learned(question, ask)
+        found = self.direct.ask(ask) if self._goes_direct(ask) else None
+        return self._begun(found if found is not None else (self._detour.ask(ask), None))
 
-        pending = Pending(ask, tell)
-        self._loop.call_soon_threadsafe(self._spawn, self._admit(question, pending))
-        try:
-            await told
-        except BaseException:
-            self._loop.call_soon_threadsafe(self._abandon, pending)
-            raise
-        return pending.result()
+    async def ask_async(self, question: Question, ask: Ask) -> Answer:
+        """The same from any event loop. Cancelled, the reservation is released."""
+        ask = self._as_learned(question, ask)
+        found = await self.direct.ask_async(ask) if self._goes_direct(ask) else None
+        return self._begun(found if found is not None else (await self._detour.ask_async(ask), None))
 
-    async def _admit(self, question: Question, pending: Pending) -> None:
-        pending.task = asyncio.current_task()
-        try:
-            ask = pending.ask
-            rules, rule = question.subject.rules, question.rule
-            if rule.estimate is EstimateMode.LEARNED and not question.given and ask.estimate.basis == "worst_case":
-                ask = pending.ask = replace(ask, estimate=self._learned(rules, rule, question, ask))
-            pending.answer = await self.gate.admit(ask)
-        except BaseException as error:
-            pending.error = error
-        if isinstance(pending.answer, Admitted):
-            self.calls += 1
-        if pending.abandoned:
-            self._release(pending)
-        else:
-            pending.finish()
+    def _goes_direct(self, ask: Ask) -> bool:
+        return self.direct.possible and not (ask.guards.limited and self.gate.waiting.concerns(ask))
 
-    def _learned(self, rules: RuleSet, rule: Rule, question: Question, ask: Ask) -> Any:
-        learned = self.gate.learned_costs.of(rule.id, ask.estimate.model)
-        if learned is None or learned >= ask.estimate.cost.atoms[rules.currency]:
-            return ask.estimate
-        return price.estimate(rules, rule, question.outbound, ask.at_ms, learned)
+    def _begun(self, answer: Answer) -> Answer:
+        if isinstance(answer[0], Admitted):
+            self._running.add(answer[0].ask.id)
+        return answer
 
-    def _abandon(self, pending: Pending) -> None:
-        """Nobody waits for the answer any more: it leaves the queue that it may stand in."""
-        if pending.answer is not None or pending.error is not None:
-            self._release(pending)
-        elif pending.task is not None:
-            pending.task.cancel()
-        pending.abandoned = True
-
-    def _release(self, pending: Pending) -> None:
-        if isinstance(pending.answer, Admitted):
-            self._spawn(self.void(pending.ask))
+    def _as_learned(self, question: Question, ask: Ask) -> Ask:
+        """The question with what such calls have cost lately as its estimate, where the rule says so."""
+        rules, rule, estimate = question.subject.rules, question.rule, ask.estimate
+        if rule.estimate is not EstimateMode.LEARNED or question.given or estimate.basis != "worst_case":
+            return ask
+        learned, old = self.gate.learned_costs.known(rule.id, estimate.model)
+        if old:
+            self.hand_over(self.gate.learned_costs.of, rule.id, estimate.model)
+        if learned is None or learned >= estimate.cost.atoms[rules.currency]:
+            return ask
+        return replace(ask, estimate=price.estimate(rules, rule, question.outbound, ask.at_ms, learned))
 
     # --- the statement -------------------------------------------------------------------------------------------
 
@@ -317,38 +273,45 @@ class Host:
         else:
             work.close()
 
-    def wait_for_turn(self, within_s: float) -> None:
-        """Wait until what was handed over before has begun."""
-        if self.usable:
-            self._run_there(asyncio.sleep(0)).result(within_s)
-
     def denied(self, reason: Reason, api: str, timezone: str) -> None:
         """Count a refusal."""
         self.hand_over(self.gate.count_denied, reason, api, timezone)
 
-    async def settle(self, charge: Charge, usage: Usage, unseen: int | None, outcome: Outcome) -> None:
-        """Charge a call for what became of it; on the host's thread."""
-        try:
-            await charge.settle(usage, unseen, outcome=outcome)
-        finally:
-            self.calls -= 1
+    def settle(
+        self, ticket: Admitted, line: Line | None, bill: Bill, status: int | None, *, learn: bool, outcome: Outcome
+    ) -> None:
+        """Charge a call for what became of it, on the line that asked for it."""
+        if outcome.verdict is Verdict.FAILURE:
+            self.hand_over(self.gate.count_failed, ticket.ask, outcome)
+        self._state(self.gate.statement(ticket, bill, status, learn=learn, outcome=outcome), ticket.ask, line)
 
-    async def void(self, ask: Ask) -> None:
-        """Release a reservation whose call was never made; on the host's thread."""
+    def void(self, ask: Ask, line: Line | None) -> None:
+        """Release a reservation whose call was never made."""
+        statement = self.gate.release(ask)
+        if statement is not None:
+            self._state(statement, ask, line)
+        self._running.discard(ask.id)
+
+    def _state(self, statement: Statement, ask: Ask, line: Line | None) -> None:
+        self._running.discard(ask.id)
+        if not self.usable:
+            return  # a forked child, or too late: the lease says it
+        if line is not None and self._goes_direct(ask):
+            self.direct.tell(statement, line)
+        else:
+            self._stating.add(ask.id)
+            self.spawn(self._made(statement, ask))
+
+    async def _made(self, statement: Statement, ask: Ask) -> None:
         try:
-            await self.gate.void(ask)
+            await self.gate.make(statement, ask)
         finally:
-            self.calls -= 1
+            self._stating.discard(ask.id)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 # --- the process's own ----------------------------------------------------------------------------------------------
@@ -419,6 +382,7 @@ def _after_fork() -> None:
     global _host, _lock
     _lock = threading.Lock()  # another thread of the parent may have held it
     if _host is not None:
+        _host.forget()
         atexit.unregister(_host.stop)
         _inherited.append(_host)
         _host = None

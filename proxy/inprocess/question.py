@@ -38,6 +38,7 @@ from proxy.core.model import (
     Rule,
     RuleSet,
 )
+from proxy.core.terms import has_adjustments
 from proxy.core.text import say
 from proxy.inprocess import endpoints
 from proxy.inprocess.errors import ConfigurationError
@@ -206,6 +207,14 @@ def looks_into_arguments(subject: Subject, terms: Terms) -> bool:
     rules, api = subject.rules, subject.api
     looks = terms.request is not None or match.looks_into_bodies(rules, api) or _counts_bytes(api)
     return looks and terms.priced
+
+
+def lasts_a_day(choice: Choice, terms: Terms) -> bool:
+    """Whether every call on this choice, which depends on no arguments, has the same estimate for a whole local day."""
+    price = choice.rule.price
+    drawn = price.tiers is not None or price.free_tier is not None
+    counted = price.catalog is not None or price.tokens is not None
+    return not (drawn or counted or callable(terms.estimate) or has_adjustments(price))
 
 
 def question(choice: Choice, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int) -> Question:

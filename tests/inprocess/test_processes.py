@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -124,15 +125,22 @@ def test_a_process_killed_in_a_call_is_charged_when_its_lease_has_run_out(run: R
 
 def test_a_program_that_just_ends_has_written_everything(books: Books, run: Run) -> None:
     code = """
+import asyncio
 from proxy import budget_controlled_api
 @budget_controlled_api("map")
 def call():
     return 1
+@budget_controlled_api("map")
+async def acall():
+    return 1
+async def many():
+    await asyncio.gather(*(acall() for _ in range(50)))
+asyncio.run(many())
 for _ in range(50):
     call()
 """
     assert finished(run(code)) == ""
-    assert len(books.written()) == 50
+    assert len(books.written()) == 100
     assert books.in_flight() == 0
 
 
@@ -159,8 +167,29 @@ def _in_child(results: multiprocessing.Queue[object]) -> None:
     def call() -> int:
         return os.getpid()
 
+    inherited = open_sockets()
     results.put([call() for _ in range(5)])
     results.put(proxy.flush())
+    results.put(inherited)
+
+
+def open_sockets() -> set[str]:
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{number}"))
+    return {name for name in found if name.startswith("socket:")}
+
+
+def to_the_store() -> set[str]:
+    """This process's connections to the store: the threads' and the background thread's."""
+    known = hosts.host()
+    line, link = known.direct._line, known.store._link
+    assert line is not None
+    assert link is not None
+    assert link._transport is not None
+    numbers = (line._socket.fileno(), link._transport.get_extra_info("socket").fileno())
+    return {os.readlink(f"/proc/self/fd/{number}") for number in numbers}
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -182,13 +211,16 @@ def test_a_forked_child_makes_its_own_connection_and_leaves_the_parents_alone(bo
     children = [context.Process(target=_in_child, args=(results,)) for _ in range(2)]
     for child in children:
         child.start()
-    answers = [results.get(timeout=30) for _ in range(4)]
+    answers = [results.get(timeout=30) for _ in range(6)]
     for child in children:
         child.join(30)
         assert child.exitcode == 0
     pids = {pid for answer in answers if isinstance(answer, list) for pid in answer}
     assert pids == {child.pid for child in children}
     assert [answer for answer in answers if isinstance(answer, int)] == [0, 0]
+    ours = to_the_store()
+    assert len(ours) == 2
+    assert all(ours.isdisjoint(answer) for answer in answers if isinstance(answer, set))
     assert call() == "ran"  # the parent's connection still works
     assert list(parents) == [2]  # type: ignore[call-overload]
     assert len(books.entries()) == 2 * 5 + 3  # the child did not end the parent's generator
