@@ -75,7 +75,8 @@ async def _read(document: dict[str, Any], reader: Reader, keys: Any, rules: Rule
         document["budgets"] = await _remembered(reader, keys, now_ms)
         return
     document["budgets"] = await ledger.levels(rules.budgets, now_ms)
-    outlooks = await _outlooks(reader, keys, rules, now_ms)
+    spent = {budget["name"]: Decimal(budget["spent"]) for budget in document["budgets"]}
+    outlooks = await _outlooks(reader, keys, rules, spent, now_ms)
     for budget in document["budgets"]:
         budget["outlook"] = outlooks[budget["name"]]
     month = window_at(_MONTH, rules.timezone, now_ms)
@@ -132,15 +133,24 @@ def _rules(settings: Settings, loaded: Loaded, language: str) -> dict[str, Any]:
 _FRESH_MS = 60_000  # as long as this what the leader computed says more than we could: it asks the forecast
 
 
-async def _outlooks(reader: Reader, keys: Any, rules: RuleSet, now_ms: int) -> dict[str, dict[str, Any]]:
-    """Where each budget will end, by the leader's last status or, where none leads, by the days so far."""
+async def _outlooks(
+    reader: Reader, keys: Any, rules: RuleSet, spent: Mapping[str, Decimal], now_ms: int
+) -> dict[str, dict[str, Any]]:
+    """Where each budget will end, by the leader's last status or, where none leads, by the days so far.
+
+    A status is too old, however young, when more is spent by now than it expected of the whole period.
+    """
     from proxy.control.gather import Gatherer
     from proxy.control.status import document
     from proxy.state.watching import Watching
 
     names = [budget.name for budget in rules.budgets]
     published = await Watching(reader, keys).published(names)
-    told = {name: status for name, (at_ms, status) in published.items() if abs(now_ms - at_ms) <= _FRESH_MS}
+    told = {
+        name: status
+        for name, (at_ms, status) in published.items()
+        if abs(now_ms - at_ms) <= _FRESH_MS and Decimal(status["projection"]["expected"]) >= spent[name]
+    }
     missing = [budget for budget in rules.budgets if budget.name not in told]
     if missing:
         computed, _ = await Gatherer(reader, keys).statuses(rules, missing, now_ms)

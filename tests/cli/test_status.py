@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Spendgate
+from tests.e2e.stores import PREFIX, connected, embedded_url
+from tests.e2e.support import eventually
 from tests.harness import ROOT, RunningProxy, free_port, running_proxy
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
@@ -84,6 +86,18 @@ def test_status_for_programs_has_the_promised_fields(spent: RunningProxy, spendg
     assert document["rules"]["loaded_at"]
     assert document["store"]["reachable"] is True
     assert [info["listen"] for info in document["proxies"]] == [f"127.0.0.1:{spent.port}"]
+
+
+def test_the_leaders_status_from_before_the_last_calls_is_not_shown_as_the_end(
+    spent: RunningProxy, spendgate: Spendgate
+) -> None:
+    with connected(embedded_url(spent)) as store:
+        key = f"{PREFIX}status:monthly"
+        before = json.loads(eventually(lambda: store.hget(key, "document"), "the leader's status"))
+        before["projection"]["expected"] = "0"
+        store.hset(key, mapping={"document": json.dumps(before), "refreshed_ms": int(store.time()[0]) * 1000})
+    monthly = json.loads(spendgate("status", "--json", *where(spent)).stdout)["budgets"][0]
+    assert Decimal(monthly["outlook"]["projection"]["expected"]) >= Decimal(monthly["spent"]) > 0
 
 
 @pytest.mark.parametrize(
