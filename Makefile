@@ -64,7 +64,8 @@ demo: .venv/.installed ## the whole story in a minute, without any account
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
-test: dev lint types pytest ## everything: format, lint, types, tests
+test: dev lint ## everything: format, lint, types, tests
+	@$(MAKE) -j2 types pytest # the types beside the tests: whichever fails, the other one is run to its end, and make fails
 
 lint: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

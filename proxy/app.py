@@ -21,19 +21,18 @@ import structlog
 import uvloop
 
 from proxy import rules_file
-from proxy.admin.health import Readiness
 from proxy.core.admin_model import safe_to_serve
 from proxy.core.model import RuleSet
 from proxy.core.text import say
 from proxy.keeper import Keeper, claim
 from proxy.log import configure
 from proxy.settings import Address, Settings, environ
-from proxy.started import Facts, version
+from proxy.started import Facts, Readiness, version
 from proxy.state import embedded
 from proxy.state.embedded import Embedded
 from proxy.state.ledger import opened
 from proxy.state.store import Store, StoreUnavailable
-from proxy.worker import Worker
+from proxy.worker import Worker, spare_the_collector
 
 log = structlog.get_logger()
 
@@ -67,27 +66,33 @@ def run(settings: Settings, show: Show) -> int:
         print(f"spendgate: {say('app.admin_open', settings.language, address=settings.admin)}", file=sys.stderr)
         return EXIT_MISTAKES
     try:
-        return uvloop.run(_serve(settings, loaded.rules, env, show))
+        keeper = _keeper(settings)
+        spare_the_collector()
+        keeper.fork(loaded.rules)  # before there is a thread or a loop; it loads the control plane while we start
+        return uvloop.run(_serve(settings, loaded.rules, env, keeper, show))
     except CannotStart as problem:
         print(f"spendgate: {problem}", file=sys.stderr)
         return EXIT_UNAVAILABLE
 
 
-async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str], show: Show) -> int:
+async def _serve(settings: Settings, rules: RuleSet, env: Mapping[str, str], keeper: Keeper, show: Show) -> int:
     store: Embedded | None = None
-    if settings.redis_url is None:
-        try:
-            store = await asyncio.to_thread(embedded.open, settings.data, tcp_port=settings.store_tcp_port)
-        except embedded.EmbeddedUnavailable as problem:
-            raise CannotStart(str(problem)) from problem
-    url = settings.redis_url or (store.url if store else "")
-    watch = asyncio.create_task(store.watch()) if store is not None else None
+    watch: asyncio.Task[None] | None = None
     try:
+        if settings.redis_url is None:
+            try:
+                store = await asyncio.to_thread(embedded.open, settings.data, tcp_port=settings.store_tcp_port)
+            except embedded.EmbeddedUnavailable as problem:
+                raise CannotStart(str(problem)) from problem
+            watch = asyncio.create_task(store.watch())
+        url = settings.redis_url or (store.url if store else "")
+        keeper.give(url)
         if settings.workers == 1:
-            await _run_alone(settings, rules, env, url, store, show)
+            await _run_alone(settings, rules, env, url, store, keeper, show)
         else:
-            await _supervise(settings, rules, url, store, show)
+            await _supervise(settings, rules, url, store, keeper, show)
     finally:
+        await keeper.stop()
         if watch is not None:
             watch.cancel()
         if store is not None:
@@ -105,11 +110,15 @@ def _stop_event() -> asyncio.Event:
 
 
 async def _run_alone(
-    settings: Settings, rules: RuleSet, env: Mapping[str, str], url: str, store: Embedded | None, show: Show
+    settings: Settings,
+    rules: RuleSet,
+    env: Mapping[str, str],
+    url: str,
+    store: Embedded | None,
+    keeper: Keeper,
+    show: Show,
 ) -> None:
     stop = _stop_event()
-    keeper = _keeper(settings, url)
-    keeper.start()  # its interpreter starts while the worker does
     worker = Worker(settings, url, rules, env, version())
     keeping: asyncio.Task[None] | None = None
     try:
@@ -140,9 +149,9 @@ def _keep(keeper: Keeper, store: Store, running: Callable[[], bool]) -> asyncio.
     return asyncio.create_task(keeper.keep(readiness), name="keep-control")
 
 
-def _keeper(settings: Settings, url: str) -> Keeper:
+def _keeper(settings: Settings) -> Keeper:
     try:
-        return Keeper(settings, url, claim(settings.admin))
+        return Keeper(settings, claim(settings.admin))
     except OSError as problem:
         raise _address_taken(settings.admin, problem, settings.language) from problem
 
@@ -218,7 +227,9 @@ async def _work_until_stopped(settings: Settings, url: str) -> None:
     await worker.stop()
 
 
-async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedded | None, show: Show) -> None:
+async def _supervise(
+    settings: Settings, rules: RuleSet, url: str, store: Embedded | None, keeper: Keeper, show: Show
+) -> None:
     stop = _stop_event()
     with socket.socket(socket.AF_INET6 if ":" in settings.listen.host else socket.AF_INET) as claim:
         # Bound, never listening: holds the port for the workers, and turns port 0 into a real one.
@@ -238,8 +249,6 @@ async def _supervise(settings: Settings, rules: RuleSet, url: str, store: Embedd
             process.start()
             return process
 
-        keeper = _keeper(settings, url)
-        keeper.start()
         probe = Store(url, client_name="spendgate-supervisor")
         await probe.start()
         workers = [start_one() for _ in range(settings.workers)]

@@ -23,7 +23,7 @@ import uvloop
 from aiohttp import web
 
 from proxy import rules_file
-from proxy.admin import api, health
+from proxy.admin import api
 from proxy.admin.routes import Desk
 from proxy.control.absence import Absence, tell
 from proxy.control.jobs import Context, Leadership
@@ -31,7 +31,7 @@ from proxy.control.plan_of_jobs import JOBS
 from proxy.core.model import RuleSet
 from proxy.log import configure
 from proxy.settings import Settings, environ
-from proxy.started import version
+from proxy.started import Readiness, version
 from proxy.state.client import Client
 from proxy.state.keys import Keys
 from proxy.state.leader import Election
@@ -52,12 +52,13 @@ class Controller:
         settings: Settings,
         store_url: str,
         env: Mapping[str, str],
-        readiness: Callable[[], health.Readiness],
+        readiness: Callable[[], Readiness],
+        rules: RuleSet | None,
     ) -> None:
         self.settings = settings
-        self.rules: RuleSet | None = None
+        self.rules = rules
         self.errors: tuple[rules_file.Mistake, ...] = ()
-        self.loaded_at: datetime | None = None
+        self.loaded_at = datetime.now(UTC) if rules is not None else None
         self._env = env
         self._readiness = readiness
         self._offset_ms = 0  # Redis's clock minus this machine's
@@ -84,14 +85,15 @@ class Controller:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, sock: socket.socket) -> None:
-        """Read the rules, answer on the admin port, then lead or wait to."""
-        await self.reload()
+        """Read the rules unless they were given, answer on the admin port, then lead or wait to."""
+        if self.rules is None:
+            await self.reload()
         self._runner = web.AppRunner(api.application(self.desk, self._readiness), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
         await self.store.start()
         self._tasks = [
-            asyncio.create_task(rules_file.watch(self.settings.rules, self.reload), name="watch-rules"),
+            asyncio.create_task(self._watch_rules(), name="watch-rules"),
             asyncio.create_task(self._follow_clock(), name="follow-clock"),
             asyncio.create_task(self.leadership.run(), name="lead"),
         ]
@@ -121,6 +123,10 @@ class Controller:
             self.rules = loaded.rules
             self.loaded_at = datetime.now(UTC)
 
+    async def _watch_rules(self) -> None:
+        known = self.rules.digest if self.rules is not None else None
+        await rules_file.watch(self.settings.rules, self.reload, known=known)
+
     async def _follow_clock(self) -> None:
         while True:
             with contextlib.suppress(StoreUnavailable):
@@ -145,18 +151,20 @@ class Controller:
         return self.rules
 
 
-def run(settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int]) -> None:
+def run(
+    settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int], rules: RuleSet | None = None
+) -> None:
     """A control process's whole life: until its parent stops it or is gone. facts: shared memory, see keeper.py."""
     configure(settings.log_format, settings.log_level)
-    uvloop.run(_until_stopped(settings, store_url, sock, facts))
+    uvloop.run(_until_stopped(settings, store_url, sock, facts, rules))
 
 
-async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int]) -> None:
+async def _until_stopped(
+    settings: Settings, store_url: str, sock: socket.socket, facts: Sequence[int], rules: RuleSet | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    # Ctrl-C reaches the whole foreground group; when this process ends is the parent's to say, after the last call.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
@@ -168,10 +176,10 @@ async def _until_stopped(settings: Settings, store_url: str, sock: socket.socket
 
         loop.add_reader(sentinel, gone)  # readable when the parent is gone, however it went
 
-    def readiness() -> health.Readiness:
-        return health.Readiness(*map(bool, facts[:3]))
+    def readiness() -> Readiness:
+        return Readiness(*map(bool, facts[:3]))
 
-    controller = Controller(settings, store_url, environ(), readiness)
+    controller = Controller(settings, store_url, environ(), readiness, rules)
     try:
         await controller.start(sock)
         os.nice(_POLITE)  # where cores are short, paid calls come first; but not before it is known to be ready

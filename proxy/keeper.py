@@ -1,5 +1,8 @@
 """Keeps one control process running beside a proxy: starts it, starts it again when it dies, stops it last.
 
+The first one is forked before the proxy has a thread or a loop: what both import and the rules are read once, and their
+memory is shared. One that takes a dead one's place is a new interpreter, because a process with threads must not fork.
+
 The admin port is bound here, in the process that lives as long as the proxy, and handed to the child: while a control
 process is being replaced, who asks waits a moment instead of being refused. Three bytes of shared memory tell the child
 what only the proxy knows: whether its rules are loaded, its store answers, its workers run.
@@ -8,17 +11,21 @@ what only the proxy knows: whether its rules are loaded, its store answers, its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import multiprocessing.process
+import signal
 import socket
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import structlog
 
-from proxy.admin.health import Readiness
+from proxy.core.model import RuleSet
 from proxy.settings import Address, Settings
+from proxy.started import Readiness
 
 log = structlog.get_logger()
 
@@ -40,22 +47,32 @@ def claim(address: Address) -> socket.socket:
     return sock
 
 
-def _run(settings: Settings, store_url: str, sock: socket.socket, facts: Any) -> None:
-    """The child's life. Imported there only: the proxy itself never loads what the control plane is made of."""
-    from proxy import controller
+def _run(
+    settings: Settings, store: Connection, giver: Connection | None, sock: socket.socket, facts: Any, rules: Any
+) -> None:
+    """The child's life. giver: the parent's end of `store`, of which a fork has a copy. rules: None if it must read."""
+    # Ctrl-C reaches the whole foreground group; when this process ends is the parent's to say, after the last call.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if giver is not None:
+        giver.close()
+    from proxy import controller  # here only: the proxy itself never loads what the control plane is made of
 
-    controller.run(settings, store_url, sock, facts)
+    try:
+        url = store.recv()
+    except EOFError:  # the proxy ended before it had a store
+        return
+    controller.run(settings, url, sock, facts, rules)
 
 
 class Keeper:
-    """`start()` at once, `await keep()` in the background, `await stop()` in the end."""
+    """`fork()` while there is no thread, `give()` the store, `await keep()` in the background, `await stop()` last."""
 
-    def __init__(self, settings: Settings, store_url: str, sock: socket.socket) -> None:
+    def __init__(self, settings: Settings, sock: socket.socket) -> None:
         self._settings = settings
-        self._store_url = store_url
         self._sock = sock
-        self._context = multiprocessing.get_context("spawn")
-        self._facts: Any = self._context.RawArray("B", 3)
+        self._store_url: str | None = None
+        self._giver: Connection | None = None
+        self._facts: Any = multiprocessing.get_context("spawn").RawArray("B", 3)
         self._process: multiprocessing.process.BaseProcess | None = None
         self._started_s = 0.0
 
@@ -64,14 +81,36 @@ class Keeper:
         host, port = self._sock.getsockname()[:2]
         return Address(host, port)
 
-    def start(self) -> None:
-        self._process = self._context.Process(
+    def fork(self, rules: RuleSet) -> None:
+        """Start the first child, which has the rules from this process. Only before any thread and any loop."""
+        self._start("fork", rules)
+
+    def give(self, store_url: str) -> None:
+        """Tell the child where the store is; until then it loads what it is made of."""
+        self._store_url = store_url
+        if self._giver is not None:
+            with contextlib.suppress(OSError):  # it died already: `keep` starts the next one
+                self._giver.send(store_url)
+
+    def _start(self, method: str, rules: RuleSet | None) -> None:
+        context = multiprocessing.get_context(method)
+        store, giver = context.Pipe(duplex=False)
+        copy = giver if method == "fork" else None
+        self._process = context.Process(  # type: ignore[attr-defined]
             target=_run,
-            args=(self._settings, self._store_url, self._sock, self._facts),
+            args=(self._settings, store, copy, self._sock, self._facts, rules),
             name="spendgate-control",
         )
         self._process.start()
         self._started_s = time.monotonic()
+        store.close()
+        self._drop_giver()
+        self._giver = giver
+
+    def _drop_giver(self) -> None:
+        if self._giver is not None:
+            self._giver.close()
+            self._giver = None
 
     async def keep(self, readiness: Callable[[], Readiness]) -> None:
         """Until cancelled: tell the child how the proxy is, and replace a child that died."""
@@ -83,7 +122,9 @@ class Keeper:
                 deaths = deaths + 1 if time.monotonic() - self._started_s < _SOON_S else 0
                 log.error("control.died", pid=process.pid, exitcode=process.exitcode)
                 await asyncio.sleep(_PAUSE_S[min(deaths, len(_PAUSE_S) - 1)])
-                self.start()
+                self._start("spawn", None)
+                if self._store_url is not None:
+                    self.give(self._store_url)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def tell(self, readiness: Readiness) -> None:
@@ -92,7 +133,8 @@ class Keeper:
         self._facts[2] = readiness.workers_running
 
     async def stop(self) -> None:
-        """End the child, within three seconds whatever it does, and let the port go."""
+        """End the child, within three seconds whatever it does, and let the port go. Twice is once."""
+        self._drop_giver()
         process, self._process = self._process, None
         if process is not None:
             process.terminate()

@@ -329,8 +329,12 @@ async def watch(
     path: str | FilePath,
     on_change: Callable[[], Awaitable[None] | None],
     stop: asyncio.Event | None = None,
+    known: str | None = None,
 ) -> None:
     """Call `on_change` whenever the file's content has changed, until cancelled (or `stop` is set).
+
+    known: the digest of the rules that are in force (`RuleSet.digest`): a file that has changed since they were read
+    is told of at once. None: only what changes from now on.
 
     Watches the directory, so that saving in place, replacing by rename and Kubernetes' swapped symlinks are all seen;
     where the file system tells nothing (some network mounts), a look once a second sees the change. A file that is
@@ -339,6 +343,8 @@ async def watch(
     from watchfiles import awatch
 
     directories, signature, before = await asyncio.to_thread(_watched, FilePath(path))
+    if known is not None and before is not None and not before.startswith(known):
+        await _told(on_change)
     changes = awatch(
         *directories,
         watch_filter=None,
@@ -355,9 +361,13 @@ async def watch(
         if now is None or now == before:
             continue
         before = now
-        result = on_change()
-        if inspect.isawaitable(result):
-            await result
+        await _told(on_change)
+
+
+async def _told(on_change: Callable[[], Awaitable[None] | None]) -> None:
+    result = on_change()
+    if inspect.isawaitable(result):
+        await result
 
 
 _Signature = tuple[int, int, int]

@@ -1,4 +1,4 @@
-"""What a proxy that has started can tell about itself; `app.py` gathers it, whoever started the proxy shows it."""
+"""What a proxy that starts and has started can tell about itself; `app.py` gathers it, others show it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ class Facts:
     redis_cli: str
     embedded: bool = True
     workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What `/readyz` reports; ready only when every member is true."""
+
+    rules_loaded: bool
+    store_reachable: bool
+    workers_running: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.rules_loaded and self.store_reachable and self.workers_running
 
 
 def version() -> str:

@@ -74,7 +74,7 @@ class Worker:
             await self.listener.start(sock=sock)
         else:
             await self.listener.start(address.host, address.port, reuse_port=self.settings.workers > 1)
-        _spare_the_collector()
+        spare_the_collector()
         self._tasks = [
             asyncio.create_task(self._watch_rules(), name="watch-rules"),
             asyncio.create_task(self.gate.maintain(), name="maintain-reservations"),
@@ -116,7 +116,7 @@ class Worker:
         await self._publish()
 
     async def _watch_rules(self) -> None:
-        await rules_file.watch(self.settings.rules, self.reload)
+        await rules_file.watch(self.settings.rules, self.reload, known=self.rules.digest)
 
     async def _publish(self) -> None:
         """Tell `spendgate status` at once; without a store the next round will."""
@@ -141,7 +141,7 @@ class Worker:
         )
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Keep what lives for ever (rules, the price catalogue) out of the garbage collector's rounds.
 
     A request leaves almost no cycles behind; without this, walking the catalogue's objects costs every request CPU and

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import io
 import json
-import multiprocessing
 import os
 import select
 import signal
@@ -16,18 +13,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from proxy import settings
-from proxy.cli.app import main
+from tests import nursery
 
 ROOT = Path(__file__).resolve().parent.parent
+Process = subprocess.Popen[bytes] | nursery.Program
 
 
 def free_port() -> int:
@@ -39,41 +35,15 @@ def free_port() -> int:
 
 
 def spendgate(*args: str, env: dict[str, str] | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; output as text."""
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", *args],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def asked(*args: str) -> subprocess.CompletedProcess[str]:
-    """As `spendgate`, in a process that stays: what tests ask again and again need not start Python each time."""
-    code, out, err = _asker().submit(_answer, args, dict(settings.environ())).result(60)
-    return subprocess.CompletedProcess(args, code, out, err)
-
-
-@functools.cache
-def _asker() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-
-def _answer(args: tuple[str, ...], environ: Mapping[str, str]) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = int(main(args, environ))
-    return code, out.getvalue(), err.getvalue()
+    """Run one command to its end, in a process of its own; output as text."""
+    return nursery.run(args, env={**os.environ, **(env or {})}, timeout=timeout)
 
 
 @dataclass
 class RunningProxy:
     """One `spendgate serve` process. `data` also finds its embedded store."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     admin_port: int
     rules: Path
@@ -102,14 +72,14 @@ class RunningProxy:
         return (*flags, *self.extra[at : at + 2])
 
     def status(self) -> dict[str, Any]:
-        done = asked("status", "--json", *self.store_flags)
+        done = spendgate("status", "--json", *self.store_flags)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
     def ledger(self, *args: str) -> list[dict[str, Any]]:
         """Entries as the command prints them, newest first."""
-        done = asked("ledger", "--json", *self.store_flags, *args)
+        done = spendgate("ledger", "--json", *self.store_flags, *args)
         assert done.returncode in ((0, 1) if "--id" in args else (0,)), done.stderr  # 1: there is no such entry
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -122,9 +92,7 @@ class RunningProxy:
         return self.process.wait(timeout)
 
 
-def wait_ready(
-    url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 30, path: str = "readyz"
-) -> None:
+def wait_ready(url: str, process: Process, log: Path, timeout: float = 30, path: str = "readyz") -> None:
     """Return as soon as /readyz says 200. Waits on the process and the clock, not on luck."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -148,10 +116,11 @@ def running_proxy(
     data: Path | None = None,
     name: str = "proxy",
     until: str = "readyz",
+    anew: bool = False,
 ) -> Iterator[RunningProxy]:
     """A proxy with these rules (text or file), its data below `folder`; stopped at the end, store and all.
 
-    until: the health question that it must answer before the block begins.
+    until: the health question that it must answer before the block begins. anew: start Python for it, see nursery.py.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(rules, str):
@@ -163,16 +132,17 @@ def running_proxy(
     port, admin_port = free_port(), free_port()
     log = folder / f"{name}-{port}.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "proxy", "serve", "--rules", str(file), "--data", str(data)),
-                *("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}", *extra),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-            stdout=sink,
-            stderr=subprocess.STDOUT,
+        command = (
+            *("serve", "--rules", str(file), "--data", str(data)),
+            *("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}", *extra),
         )
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        process: Process
+        if anew:
+            python = (sys.executable, "-m", "proxy")
+            process = subprocess.Popen([*python, *command], cwd=ROOT, env=environ, stdout=sink, stderr=sink)
+        else:
+            process = nursery.start(command, env=environ, stdout=sink)
     proxy = RunningProxy(process, port, admin_port, file, data, log, extra)
     try:
         wait_ready(proxy.admin_url, process, log, path=until)

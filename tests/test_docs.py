@@ -37,6 +37,7 @@ from proxy.cli.init import template
 from proxy.core import denial, money
 from proxy.core.model import Denied, Level, Reason, State
 from proxy.rules_file import Loaded, load_text
+from tests import nursery
 from tests.cli.conftest import BackgroundSimulator, proxy, rules, simulator  # noqa: F401 - fixtures
 from tests.harness import RunningProxy
 
@@ -105,10 +106,9 @@ SAID = {
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PATH with `spendgate` and `python`, as an installed environment has them."""
     folder = tmp_path_factory.mktemp("bin")
-    for name, words in (("spendgate", [sys.executable, "-m", "proxy"]), ("python", [sys.executable])):
-        path = folder / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-        path.chmod(0o755)
+    nursery.shim(folder / "spendgate")
+    (folder / "python").write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable])} "$@"\n')
+    (folder / "python").chmod(0o755)
     return folder
 
 
@@ -146,7 +146,15 @@ def bash(text: str, cwd: Path, programs: Path, **environ: str) -> subprocess.Com
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=cwd,
-        env={**clean, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environ},
+        env={
+            **clean,
+            "PATH": path,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+            "NURSERY_DOOR": str(nursery.door()),
+            **environ,
+        },
+        pass_fds=[nursery.door()],
         capture_output=True,
         text=True,
         timeout=60,

@@ -110,6 +110,20 @@ async def test_a_file_that_goes_away_is_no_change(tmp_path: Path) -> None:
         assert len(watched.told) == before + 1
 
 
+async def test_what_changed_between_reading_and_watching_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    in_place(path, "version: 1\nbudgets: []\n")
+    known = rules_file.load_file(path, {}).rules
+    assert known is not None
+    for text, told in ((path.read_text(encoding="utf-8"), False), ("# saved meanwhile\n", True)):
+        in_place(path, text)
+        stop, calls = asyncio.Event(), list[str]()
+        task = asyncio.create_task(rules_file.watch(path, lambda calls=calls: calls.append("told"), stop, known.digest))
+        stop.set()
+        await asyncio.wait_for(task, 5)
+        assert bool(calls) is told
+
+
 async def test_it_ends_when_told(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     in_place(path, "# first\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from proxy.admin.dashboard.pages import ACTIONS, PAGES
 from proxy.admin.problems import Problem, of_http
 from proxy.admin.routes import Call, Desk, Route
 from proxy.settings import language as language_of
+from proxy.started import Readiness
 from proxy.state.store import ScriptError, StoreUnavailable
 
 log = structlog.get_logger()
@@ -43,18 +45,21 @@ def all_routes() -> list[Route]:
 
 
 def application(
-    desk: Desk, readiness: Callable[[], health.Readiness], routes: Sequence[Route] | None = None
+    desk: Desk, readiness: Callable[[], Readiness], routes: Sequence[Route] | None = None
 ) -> web.Application:
     """Health and the API; `routes` is all there are unless a test gives its own."""
     served = all_routes() if routes is None else list(routes)
     app = health.application(readiness, middlewares=[_problems(desk)], client_max_size=BODY_MOST)
     for route in served:
         app.router.add_route(route.method, PREFIX + route.path, _handle(desk, route))
-    document = openapi.document(served, PREFIX, desk.version)
+
+    @cache
+    def document() -> dict[str, Any]:  # two tenths of a second: only for who asks
+        return openapi.document(served, PREFIX, desk.version)
 
     async def describe(request: web.Request) -> web.StreamResponse:
         auth.identify(request, _admin(desk))
-        return web.json_response(document, headers={"Cache-Control": "no-store"})
+        return web.json_response(document(), headers={"Cache-Control": "no-store"})
 
     app.router.add_get(f"{PREFIX}/openapi.json", describe)
     Dashboard(desk, served, PAGES, ACTIONS).add_to(app)

@@ -7,23 +7,11 @@ nothing about money.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """What `/readyz` reports; ready only when every member is true."""
-
-    rules_loaded: bool
-    store_reachable: bool
-    workers_running: bool
-
-    @property
-    def ready(self) -> bool:
-        return self.rules_loaded and self.store_reachable and self.workers_running
+from proxy.started import Readiness
 
 
 def application(readiness: Callable[[], Readiness], **options: Any) -> web.Application:

@@ -11,17 +11,37 @@ from hashlib import blake2b
 
 from proxy.core.model import Outbound
 
-LONGEST = 64 * 1024  # bytes; a longer body costs more to read than repeats of it are likely
+LONGEST = 1024 * 1024  # bytes, about a millisecond; a longer body costs more to read than repeats of it are likely
 _ASKS = frozenset({"GET", "POST"})  # what a cache keeps answers of
 
 
 def digest(outbound: Outbound) -> str:
-    """Twelve hex digits; "" where there is nothing to compare: other methods, a body that is long or was not read."""
+    """Twelve hex digits; "" where there is nothing to compare: other methods, a POST of nothing, a body that is long
+    or was not read."""
     body = outbound.body
-    if outbound.method not in _ASKS or (body is None and outbound.body_size) or len(body or b"") > LONGEST:
+    if outbound.method not in _ASKS or (not body and (outbound.body_size or outbound.method == "POST")):
         return ""
-    made = blake2b(outbound.query.encode("utf-8", "surrogateescape"), digest_size=6)
-    made.update(b"\n")
+    made = Passing(outbound)
     if body:
-        made.update(body)
-    return made.hexdigest()
+        made.feed(body)
+    return made.digest()
+
+
+class Passing:
+    """The same of a body that streams through and that nobody keeps: `feed()` its pieces, then `digest()`."""
+
+    __slots__ = ("_made", "_size")
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._made = blake2b(outbound.query.encode("utf-8", "surrogateescape"), digest_size=6)
+        self._made.update(b"\n")
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= LONGEST:
+            self._made.update(data)
+
+    def digest(self) -> str:
+        """ "" of a long body."""
+        return self._made.hexdigest() if self._size <= LONGEST else ""

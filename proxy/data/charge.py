@@ -42,7 +42,19 @@ _NO_TIME = Decimal(0)
 class Charge:
     """The money side of one admitted call. `settle()` may be called again, and be cancelled."""
 
-    __slots__ = ("_began_s", "_between", "_gate", "_rules", "_settled", "asked", "bill", "call", "earlier", "ticket")
+    __slots__ = (
+        "_began_s",
+        "_between",
+        "_gate",
+        "_rules",
+        "_settled",
+        "asked",
+        "bill",
+        "call",
+        "earlier",
+        "passing",
+        "ticket",
+    )
 
     def __init__(self, gate: Gate, rules: RuleSet, call: Call, ticket: Admitted) -> None:
         self._gate = gate
@@ -54,6 +66,7 @@ class Charge:
         self.ticket = ticket
         self.bill: Bill | None = None
         self.asked: tuple[Call, Estimate, str] | None = None  # what was asked for, where something cheaper was made
+        self.passing: question.Passing | None = None  # what streams to the API, where its whole is known by nobody
         self.earlier: tuple[Tried, ...] = ()  # attempts that failed, and were made again
 
     async def hold_another(self) -> bool:
@@ -204,7 +217,8 @@ class Charge:
         if call.observed:
             bill = replace(bill, state=State.UNPRICED, note="no_rule")
         if usage.status is not None and usage.status < 400:
-            bill = replace(bill, question=question.digest(call.outbound))
+            asked = self.passing.digest() if self.passing is not None else question.digest(call.outbound)
+            bill = replace(bill, question=asked)
         if bill.state in (State.UNPRICED, State.ESTIMATED):
             # Loud on purpose: money that is counted by guess, or not at all, must not pass unnoticed.
             log.warning(

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import structlog
 
-from proxy.core import headers, ratelimit
+from proxy.core import headers, question, ratelimit
 from proxy.core.http1 import Field, Malformed
 from proxy.core.meter import Meter
 from proxy.core.model import Denied, OnExhausted, Reason, RuleSet, Trust, Usage
@@ -140,7 +140,8 @@ class Passage:
         if call.payload is not None:
             body, length = call.payload, len(call.payload)
         else:
-            body, length = exchange.body.chunks(), exchange.body.length
+            worth = outbound.method == "POST" and (exchange.body.length or 0) <= question.LONGEST
+            body, length = self._passing() if worth else exchange.body.chunks(), exchange.body.length
         origin, head = request_to(exchange, call, length)
         return await self._pool.exchange(
             origin,
@@ -153,6 +154,14 @@ class Passage:
             total_timeout_s=api.total_timeout_s,
             attempt=self._attempt,
         )
+
+    async def _passing(self) -> AsyncIterator[bytes]:
+        """The client's body as it comes; what it asked is known once all of it has passed."""
+        passing = question.Passing(self._charge.call.outbound)
+        async for data in self._exchange.body.chunks():
+            passing.feed(data)
+            yield data
+        self._charge.passing = passing
 
     def _failed(self, reason: Reason, status: int, error: UpstreamError) -> Denied:
         name = self._charge.call.api.name

@@ -13,7 +13,7 @@ from proxy.cli.app import main
 from tests.admin.seeds import opened, storm
 from tests.admin.test_frame import TOKENS, refused
 from tests.e2e.backend import Backend, running_backend
-from tests.harness import RunningProxy, asked, running_proxy, spendgate
+from tests.harness import RunningProxy, running_proxy, spendgate
 
 RULES = """version: 1
 language: en
@@ -90,15 +90,16 @@ def test_by_command_too_and_both_see_the_same(proxy: RunningProxy) -> None:
     entry = json.loads(done.stdout)
     assert call(proxy) == (503, "service_stopped")
     assert act(proxy, f"/audit/{entry['number']}", "VIEWER").json()["reason"] == "by hand"
-    done = asked("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
+    done = spendgate("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
     assert done.returncode == 0, done.stderr
     assert call(proxy) == (200, None)
-    again = asked("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
+    again = spendgate("emergency", "undo", str(entry["number"]), "--reason", "over", *proxy.store_flags)
     assert again.returncode == 1
     assert "was undone already" in again.stderr
-    listed = asked("audit", "list", "--json", *proxy.store_flags)
-    assert json.loads(listed.stdout.splitlines()[0])["undoes"] == entry["number"]
-    assert asked("audit", "verify", *proxy.store_flags).returncode == 0
+    listed = spendgate("audit", "list", "--json", *proxy.store_flags)
+    # The newest may be the leader's own, of an incident that it noticed meanwhile.
+    assert entry["number"] in [json.loads(line)["undoes"] for line in listed.stdout.splitlines()]
+    assert spendgate("audit", "verify", *proxy.store_flags).returncode == 0
 
 
 def test_roles_keep_apart_who_looks_who_acts_and_who_decides(proxy: RunningProxy) -> None:

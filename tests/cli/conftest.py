@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 
 from proxy.cli.app import main
 from proxy.demo.simulator import Simulator
+from tests import nursery
 from tests.harness import RunningProxy, running_proxy
 
 RULES = """\
@@ -116,16 +116,6 @@ def spendgate(tmp_path: Path) -> Spendgate:
             for name, value in os.environ.items()
             if not name.startswith(("SPENDGATE_", "LC_", "OPENAI_", "ANTHROPIC_")) and name not in {"LANG", "REDIS_URL"}
         }
-        package = str(Path(__file__).resolve().parents[2])
-        return subprocess.run(
-            [sys.executable, "-m", "proxy", *arguments],
-            cwd=cwd,
-            env={**clean, "PYTHONPATH": package, "PYTHONIOENCODING": "utf-8", **environ},
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return nursery.run(arguments, cwd=cwd, env={**clean, **environ}, input=input, timeout=timeout)
 
     return run

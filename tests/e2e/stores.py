@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from tests.e2e.support import eventually
-from tests.harness import RunningProxy, asked, free_port
+from tests.harness import RunningProxy, free_port, spendgate
 
 PASSWORD = "not a secret: €"
 PREFIX = "spendgate:{main}:"
@@ -113,6 +113,6 @@ def debian_redis(folder: Path) -> Iterator[DebianRedis]:
 
 def doctor(proxy: RunningProxy, *args: str) -> tuple[int, dict[str, Any]]:
     """Exit status and document of `spendgate doctor --json`."""
-    done = asked("doctor", "--json", *proxy.store_flags, *args)
+    done = spendgate("doctor", "--json", *proxy.store_flags, *args)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)

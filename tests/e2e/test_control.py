@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from proxy.state import embedded
 from tests.e2e.backend import Backend
 from tests.e2e.stores import alive, debian_redis
 from tests.e2e.support import eventually, http
@@ -52,7 +53,7 @@ def pid_of(place: str) -> int:
 
 
 def test_a_killed_control_process_is_replaced_and_paid_calls_never_notice(backend: Backend, folder: Folder) -> None:
-    with running_proxy(RULES.format(url=backend.url), folder("one")) as proxy, http() as client:
+    with running_proxy(RULES.format(url=backend.url), folder("one"), anew=True) as proxy, http() as client:
         first = eventually(lambda: leader(proxy), "a leader")
         os.kill(pid_of(first["place"]), signal.SIGKILL)
         assert client.get(f"{proxy.url}/api/x").status_code == 200
@@ -97,3 +98,4 @@ def test_a_control_process_ends_with_its_proxy_however_that_ends(backend: Backen
         proxy.process.kill()
         proxy.process.wait()
         eventually(lambda: not alive(pid), "the control process's end")
+        embedded.open(proxy.data).close()  # nobody else is left to stop the store

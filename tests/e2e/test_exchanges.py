@@ -10,9 +10,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +22,7 @@ import pytest
 from proxy.core import catalog
 from tests.e2e.backend import Backend, Reply, Seen, running_backend
 from tests.e2e.support import RATE, terms_sum
-from tests.harness import ROOT, RunningProxy, running_proxy
+from tests.harness import RunningProxy, running_proxy, spendgate
 
 Row = dict[str, Any]
 
@@ -269,15 +266,7 @@ def test_the_price_command_says_the_same_for_every_row(replayed: Result, world: 
         host = f"{world.address[row['provider']]}:{world.backend.port}"
         lines.append(json.dumps({**row, "host": host, "scheme": "http"}))
     file.write_text("\n".join(lines))
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", "price", "--rules", str(proxy.rules), "--exchange", str(file), "--json"],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = spendgate("price", "--rules", str(proxy.rules), "--exchange", str(file), "--json")
     assert done.returncode == 0, done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(printed) == len(order)
@@ -300,14 +289,7 @@ def test_one_row_as_a_file_is_priced_by_the_documented_command(world: World, tmp
     )
     file = tmp_path / "row.json"
     file.write_text(json.dumps(row, indent=1))
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", "price", "--rules", str(rules), "--exchange", str(file), "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = spendgate("price", "--rules", str(rules), "--exchange", str(file), "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert {

@@ -44,7 +44,7 @@ def test_ctrl_c_lets_a_call_finish_stops_the_store_and_the_next_start_finds_the_
 
     backend.answer = hold
     place = folder("stop")
-    with running_proxy(RULES.format(url=backend.url), place, "--log-format", "json") as proxy:
+    with running_proxy(RULES.format(url=backend.url), place, "--log-format", "json", anew=True) as proxy:
         pid = server_pid(embedded_url(proxy))
         with http() as client:
             assert client.get(f"{proxy.url}/api/x").status_code == 200
@@ -188,7 +188,8 @@ def test_a_call_that_outlasts_the_drain_is_cut_and_charged(backend: Backend, fol
 
 
 def test_a_worker_that_dies_is_replaced(backend: Backend, folder: Folder) -> None:
-    with running_proxy(RULES.format(url=backend.url), folder("workers"), "--workers", "2", "--lease", "2") as proxy:
+    flags = ("--workers", "2", "--lease", "2")
+    with running_proxy(RULES.format(url=backend.url), folder("workers"), *flags, anew=True) as proxy:
 
         def workers() -> set[int]:
             return {int(one["pid"]) for one in proxy.status()["proxies"] if alive(int(one["pid"]))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from proxy.demo.simulator import Simulator
 from tests.e2e.backend import Backend, Reply, Seen
 from tests.e2e.stores import embedded_url
 from tests.e2e.support import InThread, chat_body, eventually, http
-from tests.harness import RunningProxy, running_proxy
+from tests.harness import RunningProxy, running_proxy, spendgate
 
 RULES = """
 version: 1
@@ -181,8 +180,7 @@ def test_a_circuit_opens_for_both_is_probed_and_closes(pair: Pair, backend: Back
 
 def test_a_circuit_is_opened_and_closed_by_hand(pair: Pair, backend: Backend, client: httpx.Client) -> None:
     def breaker(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "proxy", "breaker", *words, "--rules", str(pair[0].rules)]
-        return subprocess.run([*command, *pair[0].store_flags], capture_output=True, text=True, check=False)
+        return spendgate("breaker", *words, *pair[0].store_flags)
 
     assert breaker("open", "weak").returncode == 1  # a reason is needed
     opened = breaker("open", "weak", "--reason", "maintenance")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.backend import Backend, Reply, Seen, Signal
 from tests.e2e.support import InThread, entry, eventually, http, log_events, request_id_of
-from tests.harness import RunningProxy, asked, running_proxy
+from tests.harness import RunningProxy, running_proxy, spendgate
 
 RULES = """
 version: 1
@@ -144,12 +144,12 @@ def test_a_bad_file_changes_nothing_and_is_told(proxy: RunningProxy, backend: Ba
     assert any(":" in error and told in error for error in rules["errors"]), rules
     (mistake, *_) = log_events(proxy, "rules.rejected")
     assert told in mistake["mistake"]
-    assert asked("doctor", *proxy.store_flags).returncode == 1
+    assert spendgate("doctor", *proxy.store_flags).returncode == 1
     saved = save(proxy, good.replace("per_request: 1", "per_request: 4", 1))
     reloaded_at(proxy, "rules.reloaded", saved, 2)
     assert fresh(proxy).headers["x-spendgate-cost"].split()[0] == "4"
     assert proxy.status()["rules"]["errors"] == []
-    assert asked("doctor", *proxy.store_flags).returncode == 0
+    assert spendgate("doctor", *proxy.store_flags).returncode == 0
 
 
 def test_no_call_is_lost_while_rules_are_saved_over_and_over(proxy: RunningProxy, backend: Backend) -> None:

@@ -75,6 +75,18 @@ def test_the_mount_is_cut_off_and_the_rest_arrives_untouched(proxy: RunningProxy
     assert backend.requests[0].target == target
 
 
+def test_what_streams_through_is_known_as_a_question_too(proxy: RunningProxy, backend: Backend) -> None:
+    """No rule looks into these bodies, so nobody keeps them; the ledger can tell the same question all the same."""
+    asked = []
+    for body in (b"a" * 300_000, b"a" * 300_000, b"b" * 300_000, b"c" * 1_100_000):
+        answer = send(proxy, b"POST /maps/find HTTP/1.1", body=body)
+        assert status_of(answer) == 200
+        assert backend.requests[-1].body == body
+        asked.append(entry(proxy, dict(headers_of(answer))["x-spendgate-request-id"])["question"])
+    assert [len(one or "") for one in asked] == [12, 12, 12, 0]
+    assert asked[0] == asked[1] != asked[2]
+
+
 def test_a_bare_question_mark_stays(proxy: RunningProxy, backend: Backend) -> None:
     assert status_of(send(proxy, b"GET /maps/a? HTTP/1.1")) == 200
     assert backend.requests[0].target == "/a?"

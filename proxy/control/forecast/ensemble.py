@@ -34,13 +34,14 @@ class Past:
     days: int  # ahead of each cut; fewer than asked for where the history is short
 
 
-def look_back(values: Values, weekday: int, days: int) -> Past:
-    """Rolling origins over the end of the history, newest first."""
+def look_back(values: Values, weekday: int, days: int, made_up: range = range(0)) -> Past:
+    """Rolling origins over the end of the history, newest first. made_up: days that nobody should be judged by."""
     n = len(values)
     cuts = [n - days - STEP_DAYS * j for j in range(ORIGINS) if n - days - STEP_DAYS * j >= 7]
     if len(cuts) < FEWEST_ORIGINS:
         days = max(2, min(days, (n - 7) // 3))
         cuts = [n - days - j for j in range(ORIGINS) if n - days - j >= 5]
+    cuts = [cut for cut in cuts if cut + days <= made_up.start or cut >= made_up.stop]
     guesses = [sums(Task(values[:cut], weekday, days)) for cut in cuts]
     total = np.concatenate(([0.0], np.cumsum(values)))
     at = np.array(cuts, dtype=int)

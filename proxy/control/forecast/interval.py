@@ -14,7 +14,7 @@ from proxy.control.forecast.models import Task
 from proxy.control.forecast.series import Values
 
 LEVELS = (0.80, 0.95)
-WIDEN = {0.80: 1.0, 0.95: 1.2}  # the blend is weighed on the same cuts that it is judged by
+WIDEN = {0.80: 1.05, 0.95: 1.2}  # the blend is weighed on the same cuts that it is judged by
 EXPECTED = {0.80: 1.25, 0.95: 2.6}  # half widths of the expectation, in scatters
 EXPECTED_CUTS = 8.0  # how many cuts of its own outweigh the expectation by half
 GROWTH = (

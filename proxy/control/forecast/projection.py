@@ -17,7 +17,7 @@ from proxy.control.forecast.ensemble import blend, look_back, weights
 from proxy.control.forecast.interval import half_widths
 from proxy.control.forecast.models import NAMES, Task
 from proxy.control.forecast.series import DailySeries
-from proxy.control.forecast.shift import back_within, fresh_step, idle_days, levelled, without_pause
+from proxy.control.forecast.shift import back_within, filled, fresh_step, idle_days, levelled, past_pause
 
 Interval = tuple[float, float]
 LEVEL_WEEKS = 4  # what the days ahead would bring if a young step were none
@@ -75,7 +75,9 @@ def project(
         return _flat(base, "none", known, left)
     if idle := idle_days(values):
         return _stopped(base, known, Task(values, weekday, skipped + left), left, idle, _average(series, start, known))
-    values, back = without_pause(values)
+    pause = past_pause(values)
+    if pause is not None:
+        values = filled(values, pause)
     as_spent, step = values, fresh_step(values)
     values, weekday, settled = levelled(values, weekday)
     task = Task(values, weekday, skipped + left)
@@ -84,11 +86,13 @@ def project(
         scale[index] = (day_factors or {}).get(as_of + timedelta(days=index + 1), 1.0)
     scale[:skipped] = 0.0
     paths = models.paths(task) * scale
-    past = look_back(values, weekday, task.days)
+    cut_off = len(as_spent) - len(values)
+    made_up = range(0) if pause is None else range(pause.start - cut_off, pause.stop - cut_off)
+    past = look_back(values, weekday, task.days, made_up)
     weight = weights(past, ~np.isnan(paths[:, 0]), len(values))
     daily = np.maximum(blend(paths.T, weight), 0)[skipped:]
     rest = float(daily.sum())
-    widths = half_widths(past, weight, task, min(settled, back))
+    widths = half_widths(past, weight, task, min(settled, len(values) - made_up.stop))
     ways = [rest]
     if step is not None:
         since, times = step
@@ -124,8 +128,8 @@ def _around(base: float, ways: Sequence[float], half: float) -> Interval:
 
 
 def _average(series: DailySeries, start: date, spent: float) -> float:
-    """What a day of the period has cost so far."""
-    ran = (series.last - start).days + 1
+    """What a day of the period has cost so far; days before the series do not count."""
+    ran = (series.last - max(start, series.first)).days + 1
     return spent / ran if ran > 0 else 0.0
 
 

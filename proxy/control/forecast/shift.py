@@ -14,7 +14,7 @@ import numpy as np
 from proxy.control.forecast.profile import SMALLEST_FACTOR, weekday_factors
 from proxy.control.forecast.series import Values
 
-SHORTEST, LONGEST = 4, 35  # days since the step
+SHORTEST, LONGEST = 4, 128  # days since the step; the models are weighed over so many
 FRESH_WEEKS = 3  # before a weekday's scatter is known
 FRESH_GAP = 2.5  # each of the last one to three days that far off, in scatters: a step, or an odd day
 BEFORE_DAYS = 42
@@ -47,8 +47,8 @@ def back_within(idle: int, chance: float) -> float:
     return chance * (idle + 1) / (pause - chance) if pause > chance else float("inf")
 
 
-def without_pause(values: Values) -> tuple[Values, int]:
-    """The history with its one long pause, if it is over, filled by the weeks before it; and how many days stand since.
+def past_pause(values: Values) -> range | None:
+    """The days of the one long pause that is over, if there is one with a week of history before it.
 
     A pause is a run of zeros longer than any other by two days and more, as a stop is; runs that come again and again
     belong to the series.
@@ -56,16 +56,19 @@ def without_pause(values: Values) -> tuple[Values, int]:
     spent = np.flatnonzero(values[-LOOKED_AT_DAYS:])
     runs = np.diff(spent) - 1
     if len(runs) < 2:
-        return values, len(values)
+        return None
     at = int(runs.argmax())
     length, others = int(runs[at]), int(np.delete(runs, at).max())
     first = max(0, len(values) - LOOKED_AT_DAYS) + int(spent[at]) + 1
-    if length < max(STOP_DAYS, others + 2) or first < 7:
-        return values, len(values)
-    days = 7 * min(first // 7, LEVEL_DAYS // 7)
-    filled = values.copy()
-    filled[first : first + length] = values[first - days + np.arange(length) % days]  # as they were: they scatter, too
-    return filled, len(values) - first - length
+    return range(first, first + length) if length >= max(STOP_DAYS, others + 2) and first >= 7 else None
+
+
+def filled(values: Values, pause: range) -> Values:
+    """The history with a pause filled by the weeks before it, day by day as they were: they scatter, too."""
+    days = 7 * min(pause.start // 7, LEVEL_DAYS // 7)
+    full = values.copy()
+    full[pause] = values[pause.start - days + np.arange(len(pause)) % days]
+    return full
 
 
 def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
