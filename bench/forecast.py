@@ -122,9 +122,11 @@ def main() -> int:
     print(f"one forecast from thirteen months of days: {statistics.median(took):.0f} ms")
     if asked.events:
         print("\nwhen something happens (median error of the month's total)")
-        changed = forecast_events.families({name: series[name] for name in by_series}, asked.months)
+        changed = list(forecast_events.families({name: series[name] for name in by_series}, asked.months))
         table = [row for kind, seen in changed for row in forecast_events.rows(kind, seen)]
         print(rig.table(forecast_events.HEAD, table))
+        print("\nby day of the month, the forecast and (in brackets) the best of the three habits")
+        print(rig.table(forecast_events.CUT_HEAD, [forecast_events.by_cut(kind, seen) for kind, seen in changed]))
     return 0
 
 

@@ -107,15 +107,30 @@ def rows(kind: str, seen: list[Seen]) -> list[list[str]]:
     return made
 
 
-def _row(kind: str, age: str, found: list[Case]) -> list[str]:
-    held80, held95 = fmean(case.within80 for case in found), fmean(case.within95 for case in found)
-    errors = {
+def by_cut(kind: str, seen: list[Seen]) -> list[str]:
+    """The forecast's median error at each cut, and in brackets that of the simple habit that is best there."""
+    told = []
+    for cut in CUTS:
+        errors = _errors([one.case for one in seen if one.case.cut == cut])
+        told.append(f"{errors['ensemble']:.1f} % ({min(errors[name] for name in HABITS if name in errors):.1f} %)")
+    return [kind, *told]
+
+
+def _errors(found: list[Case]) -> dict[str, float]:
+    """Median error (%) by model, of those that answered."""
+    return {
         name: 100 * median(abs(case.guesses[name] - case.actual) / case.actual for case in there)
         for name in ("ensemble", *HABITS)
         if (there := [case for case in found if name in case.guesses])
     }
+
+
+def _row(kind: str, age: str, found: list[Case]) -> list[str]:
+    held80, held95 = fmean(case.within80 for case in found), fmean(case.within95 for case in found)
+    errors = _errors(found)
     told = [f"{errors[name]:.1f} %" if name in errors else "-" for name in ("ensemble", *HABITS)]
     return [kind, age, str(len(found)), f"{100 * held80:.0f} %", f"{100 * held95:.0f} %", *told]
 
 
+CUT_HEAD = ["change", *[f"day {cut}" for cut in CUTS]]
 HEAD = ["change", "days old", "cases", "80 % held", "95 % held", "forecast", "daily average", "7 days again", "line"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -218,6 +217,8 @@ class _Ledger:
 
 def read_days(frame: Frame, settings: Settings, rules: RuleSet) -> _Ledger:
     """Nothing but the moment where no store is."""
+    import asyncio
+
     from proxy.cli.place import opened, unreachable
     from proxy.state.store import StoreUnavailable
 

@@ -113,11 +113,13 @@ def test_the_forecast_is_measured_on_the_series_given(tmp_path: Path) -> None:
         lines += [f"a,{when},{100 + day + 40 * (day % 7)}", f"b,{when},{5 + (day * 7919) % 11}"]
     (tmp_path / "series.csv").write_text("\n".join(lines))
     (tmp_path / "notes.csv").write_text("kind,licence\nx,y\n")
-    said = run("forecast.py", str(tmp_path))
+    said = run("forecast.py", str(tmp_path), "--events", "--months", "2")
     assert "2 series, 16 cases" in said
+    for change in ("as recorded", "jump up", "jump down", "stop", "trickle", "pause", "begun"):
+        assert len([line for line in said.splitlines() if line.startswith(f"{change} ")]) == 2  # by age, and by cut
     assert "ensemble" in said
     assert "ratio by series: a " in said
-    assert "ms" in said.splitlines()[-1]
+    assert "one forecast from thirteen months of days" in said
 
 
 def test_the_status_bench_runs_over_a_long_past() -> None:

@@ -18,6 +18,7 @@ from proxy.control.responder import Responder
 from proxy.control.watch import Watcher
 from proxy.core.emergency_model import Grade
 from proxy.core.windows import iso
+from proxy.rules_file import load_text
 from proxy.state import incidents
 from proxy.state.client import Client
 from proxy.state.keys import Keys
@@ -125,11 +126,13 @@ async def test_redis_dies_the_channels_hear_of_it_and_the_history_does_afterward
     clock = Clock()
     with a_server("valkey", tmp_path) as server:
         async with webhook() as hook:
-            lead = Lead.__new__(Lead)
-            lead.use(
-                f"{RULES}alerts: [{{name: hook, webhook: '{hook.url}', secret_env: HOOK}}]\n", HOOK="whsec_c2VjcmV0"
+            loaded = load_text(
+                f"{RULES}alerts: [{{name: hook, webhook: '{hook.url}', secret_env: HOOK}}]\n",
+                "rules.yaml",
+                {"HOOK": "whsec_c2VjcmV0"},
             )
-            rules = lead.rules
+            assert loaded.rules is not None
+            rules = loaded.rules
             absence = Absence(lambda since_ms: tell(rules, since_ms, clock))
             async with leading(server, clock, absence) as (leadership, context):
                 await until(lambda: leadership.fence is not None)
