@@ -138,7 +138,7 @@ def test_a_pause_that_is_over_says_nothing_of_the_level(since: int) -> None:
     assert answer.interval80[0] <= truth <= answer.interval80[1]
 
 
-@pytest.mark.parametrize("since", [5, 12, 40])
+@pytest.mark.parametrize("since", [5, 12, 40, 80])
 def test_a_stop_that_leaves_a_trickle_is_a_jump(since: int) -> None:
     values = [w * (0.01 if i >= 120 - since else 1.0) for i, w in enumerate(weekly(151))]
     series = of(values[:120])

@@ -15,6 +15,7 @@ from proxy.control.forecast.profile import SMALLEST_FACTOR, weekday_factors
 from proxy.control.forecast.series import Values
 
 SHORTEST, LONGEST = 4, 128  # days since the step; the models are weighed over so many
+WEIGHTY_DAYS = 35  # older than this a step has to be larger: the models have forgotten the smaller ones
 FRESH_WEEKS = 3  # before a weekday's scatter is known
 FRESH_GAP = 2.5  # each of the last one to three days that far off, in scatters: a step, or an odd day
 BEFORE_DAYS = 42
@@ -90,7 +91,7 @@ def levelled(values: Values, weekday: int) -> tuple[Values, int, int]:
         step = abs(after.mean() - before.mean())
         spread = np.sqrt((after.var() * since + before.var() * len(before)) / (since + len(before))) + 0.02
         if (
-            step > SMALLEST_STEP
+            step > SMALLEST_STEP * max(1.0, since / WEIGHTY_DAYS)
             and step > SMALLEST_GAP * spread
             and spread < _along(logs[max(0, m - since - BEFORE_DAYS) :])
         ):
