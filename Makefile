@@ -64,7 +64,9 @@ demo: .venv/.installed ## the whole story in a minute, without any account
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
-test: dev lint ## everything: format, lint, types, tests
+test: ## everything: format, lint, types, tests
+	@$(MAKE) -j2 dev # pip beside apt and npm
+	@$(MAKE) lint
 	@$(MAKE) -j2 types pytest # the types beside the tests: whichever fails, the other one is run to its end, and make fails
 
 lint: .venv/.dev
