@@ -270,7 +270,7 @@ TEXT: dict[str, dict[str, str]] = {
         "ko": "{since}부터 Redis가 응답하지 않아 아무것도 셀 수 없습니다.",
     },
     "absence.next": {
-        "en": "Until it is back, calls that cost money are refused. Calls that were under way are kept in the proxies and written "
+        "en": "Until it is back, calls that cost money are refused. The proxies keep what calls under way have cost, and write it "
         "down then.",
         "ko": "다시 연결될 때까지 비용이 드는 호출을 거절합니다. 진행 중이던 호출의 정산은 프록시가 가지고 있다가 그때 기록합니다.",
     },
