@@ -37,6 +37,8 @@ async def look(reader: Reader, keys: Keys, rules: RuleSet, now_ms: int) -> Advic
     days = await history.days(reader, keys, rules.timezone, now_ms)
     drawn = await allowances.drawn(reader, keys, rules, now_ms)
 
+    facts.drawn = drawn
+
     def work() -> Advice:
         from proxy.control.optimize.expected import expectations  # numpy, and slow to import
 

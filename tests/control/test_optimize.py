@@ -228,6 +228,28 @@ def test_a_free_allowance_beside_a_paid_sister() -> None:
     assert (seen.evidence["unused"], sum(seen.savings.values())) == (3000, 80 * WON)
 
 
+@pytest.mark.parametrize(
+    ("drawn", "unused"),
+    [
+        ({("maps/search", "2026-11"): 1500.0}, 100),  # 15 units a call
+        ({("maps/search", "2026-11"): 1500.0, ("maps/search", "2026-10"): 3100.0}, 9),  # 12.5 of October's days
+        ({("maps/search", "2026-11"): 3000.0}, None),
+        ({}, None),  # nobody knows what a call draws
+    ],
+)
+def test_an_allowance_of_units_is_told_in_calls(drawn: dict[tuple[str, str], float], unused: int | None) -> None:
+    price = "per_unit: {price: 1, count: request.n}, free_tier: {units: 3000, per: month}"
+    made = Facts(rules(TEXT.replace("per_request: 1, free_tier: {requests: 3000, per: month}", price)), 30, NOW)
+    made.drawn = drawn
+    for name, cost, count in (("maps/route", "2", 40), ("maps/search", "0", 100)):
+        for index in range(count):
+            made.add(entry(index, api="maps", rule=name, model=None, usage={}, cost=cost))
+    told = RULES["free_tier"](made)
+    assert [(one.evidence["unused"], sum(one.savings.values())) for one in told] == (
+        [] if unused is None else [(unused, 2 * min(unused, 40) * WON)]
+    )
+
+
 @pytest.mark.parametrize(("price", "saving"), [("100", 400), ("0.1, currency: USD", 361), ("500", None)])
 def test_a_subscription_is_compared_with_what_its_calls_cost(price: str, saving: int | None) -> None:
     made = Facts(rules(f"{TEXT}optimize: [{{subscription: flat, api: openai, price: {price}}}]\n"), 30, NOW)

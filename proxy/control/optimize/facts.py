@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.core import money
 from proxy.core.fixed_model import FixedCost
+from proxy.core.history import Drawn
 from proxy.core.model import PeriodUnit, Rule, RuleSet
 from proxy.core.windows import local_day, window_at
 
@@ -76,13 +77,17 @@ class Growth:
 
 
 class Facts:
-    """Mutable while `add` is called; the rules only read it. used, grown: what was measured, by fixed cost."""
+    """Mutable while `add` is called; the rules only read it.
+
+    used, grown: what was measured, by fixed cost. drawn: what the counters of free allowances say.
+    """
 
     def __init__(self, rules: RuleSet, days: int, now_ms: int) -> None:
         """days: how many days the entries reach back (at least 1)."""
         self.rules = rules
         self.used: Mapping[str, Use] = {}
         self.grown: Mapping[str, Growth] = {}
+        self.drawn: Drawn = {}
         self.days = max(1, days)
         self.now_ms = now_ms
         self.groups: dict[Where, Group] = {}
