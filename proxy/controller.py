@@ -35,6 +35,7 @@ from proxy.started import Readiness, version
 from proxy.state.client import Client
 from proxy.state.keys import Keys
 from proxy.state.leader import Election
+from proxy.state.past import Past
 from proxy.state.store import Store, StoreUnavailable
 
 log = structlog.get_logger()
@@ -73,6 +74,7 @@ class Controller:
             settings=settings,
             keys=self.keys,
             client=self.client,
+            past=Past(self.client, self.keys),
             store=self.store,
             rules=lambda: self.rules,
             mistakes=lambda: self.errors,

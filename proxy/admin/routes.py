@@ -21,6 +21,7 @@ from proxy.rules_mistakes import Mistake
 from proxy.settings import Settings
 from proxy.state.client import Client
 from proxy.state.keys import Keys
+from proxy.state.past import Past
 from proxy.state.store import Store
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -45,6 +46,7 @@ class Desk:
     settings: Settings
     keys: Keys
     client: Client
+    past: Past
     store: Store
     rules: Callable[[], RuleSet | None]
     mistakes: Callable[[], Sequence[Mistake]]

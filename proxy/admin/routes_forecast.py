@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from proxy.admin.routes import Answer, Call, Route
+from proxy.admin.routes import Answer, Asks, Call, Route
 from proxy.core.admin_model import Role
 from proxy.state import forecasts
 
@@ -39,11 +41,24 @@ class Forecasts(Answer):
     forecasts: list[Forecast] = Field(description="Budgets first. Empty until the leader has made the first ones.")
 
 
+class ForecastAsks(Asks):
+    kind: Literal["", "budget", "api"] = Field("", description="Only of budgets, or only of APIs.")
+
+
 async def forecast(call: Call) -> Forecasts:
-    kept = await forecasts.all_kept(call.client, call.desk.keys)
+    kept = await forecasts.all_kept(call.client, call.desk.keys, call.query.kind)
     return Forecasts(forecasts=[Forecast(**told) for told in kept])
 
 
 ROUTES = [
-    Route("GET", "/forecast", Role.VIEWER, "Where the money will be", forecast, answers=Forecasts, tag="forecast"),
+    Route(
+        "GET",
+        "/forecast",
+        Role.VIEWER,
+        "Where the money will be",
+        forecast,
+        answers=Forecasts,
+        asks=ForecastAsks,
+        tag="forecast",
+    ),
 ]

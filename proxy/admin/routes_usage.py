@@ -12,7 +12,6 @@ from proxy.core.windows import local_day
 from proxy.state import usage
 from proxy.state.ledger import Entry, Ledger
 
-_SAMPLE = 2_000
 _LOOKED_THROUGH = 20_000  # ledger entries, for those that fit a filter
 
 
@@ -109,7 +108,7 @@ async def usage_of(call: Call) -> Usage:
     except ValueError:
         error = {"where": "query.from", "what": f"{first} .. {last}"}
         raise Problem(422, "bad_span", errors=[error], most=usage.DAYS_MOST) from None
-    found = await usage.read_days(call.client, call.desk.keys, days)
+    found = await call.desk.past.days(days, today)
     currency = rules.currency
 
     def text(atoms: int) -> str:
@@ -161,8 +160,7 @@ async def usage_of(call: Call) -> Usage:
 
 async def recent(call: Call) -> Recent:
     currency = call.rules.currency
-    ledger = Ledger(call.client, call.desk.keys)
-    sample = await usage.read_sample(ledger, _SAMPLE, call.now_ms())
+    sample = await call.desk.past.sample(call.now_ms())
 
     def row(api: str, model: str, spread: usage.Spread) -> SpreadRow:
         exact = {name: money.plain(value) for name, value in (("mean", spread.mean()), ("p95", spread.p95()))}
@@ -185,7 +183,8 @@ async def ledger(call: Call) -> LedgerPage:
     wanted = {name: value for name, value in asked.model_dump().items() if name != "last" and value}
     entries: list[Entry] = []
     seen, more = 0, False
-    async for entry in Ledger(call.client, call.desk.keys).last(_LOOKED_THROUGH, call.now_ms()):
+    most = _LOOKED_THROUGH if wanted else asked.last + 1
+    async for entry in Ledger(call.client, call.desk.keys).last(most, call.now_ms()):
         if len(entries) == asked.last:
             more = True
             break

@@ -54,9 +54,10 @@ def past_cover(fields: Mapping[str, str]) -> float | None:
     return None if told is None else float(told)
 
 
-async def all_kept(reader: Reader, keys: Keys) -> list[dict[str, Any]]:
-    """Every kept forecast as `spendgate forecast --json` prints it, with `at`; budgets first."""
+async def all_kept(reader: Reader, keys: Keys, kind: str = "") -> list[dict[str, Any]]:
+    """Every kept forecast as `spendgate forecast --json` prints it, with `at`; budgets first. kind: only of these."""
     listed = [scope.partition(":") for scope in await reader.ask("SMEMBERS", keys.forecasts)]
+    listed = [one for one in listed if kind in ("", one[0])]
     replies = await reader.ask_all([("HMGET", keys.forecast(kind, name), "json", "at") for kind, _, name in listed])
     told = [{**json.loads(text), "at": at} for text, at in replies if text]
     return sorted(told, key=lambda one: (one["kind"] != "budget", one["name"]))

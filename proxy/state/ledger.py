@@ -7,8 +7,9 @@ strings in the currency's major unit. Decides nothing; writes nothing.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -20,9 +21,10 @@ from proxy.state.keys import Keys
 from proxy.state.reading import Reader
 from proxy.state.record import Record
 
-_CHUNK: Final = 500
+_CHUNK: Final = 200  # entries a reply: the store makes it in well below a millisecond, and calls wait for no longer
 _FIND_AT_MOST: Final = 1_000_000  # entries looked through for one id
 _MONTHS_KEPT: Final = 15
+_MONTHS_WRITTEN: Final = 3  # a day ahead, this one, and the one before: calls that began in it may still end
 _DAY_MS: Final = 86_400_000
 _SKEW_MS: Final = 60_000  # how far a proxy's clock may be ahead of Redis's
 
@@ -70,6 +72,30 @@ class Ledger:
                 before = f"({chunk[-1][0]}"
             if left <= 0:
                 return
+
+    async def since(
+        self, last: Mapping[str, str], count: int, now_ms: int
+    ) -> tuple[list[dict[str, str]], dict[str, str]]:
+        """The fields of entries that came after those that `last` names, the oldest first, and what to name next time.
+
+        last: by month, the newest entry that is known; {}: the newest `count` are asked for. Of more than `count` that
+        came meanwhile only the newest are told.
+        """
+        months = list(itertools.islice(_months_back(now_ms), _MONTHS_WRITTEN if last else None))
+        found: list[StreamItem] = []
+        known = dict(last)
+        for month in months:  # the newest first
+            before, after = "+", f"({last[month]}" if month in last else "-"
+            while len(found) < count:
+                size = min(count - len(found), _CHUNK)
+                chunk = await self._range(self._keys.ledger(month), before, after, size, newest_first=True)
+                if chunk and before == "+":
+                    known[month] = chunk[0][0]
+                found += chunk
+                if len(chunk) < size:
+                    break
+                before = f"({chunk[-1][0]}"
+        return [fields for _, fields in reversed(found)], known
 
     async def find(self, call_id: str) -> Entry | None:
         """The entry of one call. The id begins with the time it was made, which says where to look."""

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from proxy.state.keys import Keys
-from proxy.state.ledger import Entry, Ledger
 from proxy.state.reading import Reader
 
 DAYS_MOST: Final = 400
+_SUMMED: Final = ("calls", "cost", "saved", "saved_cache")
 _CACHE_NOTES: Final = frozenset({"cache_hit", "cache_stale", "cache_collapsed"})
 
 
@@ -40,6 +40,9 @@ class Sum:
         elif kind == "saved_cache":
             self.saved_cache_atoms += number
 
+    def copy(self) -> Sum:
+        return Sum(self.calls, self.cost_atoms, self.saved_atoms, self.saved_cache_atoms)
+
 
 @dataclass(slots=True)
 class Days:
@@ -53,6 +56,33 @@ class Days:
     api_days: dict[tuple[str, str], int] = field(default_factory=dict)  # (API, date) -> atoms
     denied: dict[str, dict[str, int]] = field(default_factory=dict)  # API ("-": none) -> reason -> how often
     notes: dict[str, dict[str, int]] = field(default_factory=dict)  # API -> note -> how often
+
+    def copy(self) -> Days:
+        """One to add to: nothing is shared with this one."""
+        return Days(
+            total=self.total.copy(),
+            days=_copied(self.days),
+            apis=_copied(self.apis),
+            rules=_copied(self.rules),
+            callers=_copied(self.callers),
+            api_days=dict(self.api_days),
+            denied={name: dict(counts) for name, counts in self.denied.items()},
+            notes={name: dict(counts) for name, counts in self.notes.items()},
+        )
+
+
+def _copied(sums: Mapping[str, Sum]) -> dict[str, Sum]:
+    return {name: one.copy() for name, one in sums.items()}
+
+
+class Brief(NamedTuple):
+    """One call in short. cost: decimal, in the ledger's currency."""
+
+    api: str
+    model: str  # "": none
+    cost: Decimal
+    failed: bool  # answered with 400 or more, or not at all
+    cached: bool
 
 
 @dataclass(slots=True)
@@ -96,50 +126,57 @@ async def read_days(reader: Reader, keys: Keys, days: Sequence[str]) -> Days:
     return added_up(days, replies)
 
 
-def added_up(days: Sequence[str], fields_of: Sequence[Mapping[str, str]]) -> Days:
-    """The sums of days whose hashes were read."""
-    found = Days()
+def added_up(days: Sequence[str], fields_of: Sequence[Mapping[str, str]], found: Days | None = None) -> Days:
+    """The sums of days whose hashes were read. found: of days before, to which these are added."""
+    found = found or Days()
+    whole: dict[str, dict[str, int]] = {kind: {} for kind in _SUMMED}  # of all days, by API, rule and caller
     for day, fields in zip(days, fields_of, strict=True):
         today = found.days.setdefault(day, Sum())
         for name, text in fields.items():
             kind, _, rest = name.partition("|")
             number = int(text)
-            if kind in ("calls", "cost", "saved", "saved_cache"):
-                api, rule, caller = rest.split("|", 2)
-                for one in (
-                    *(found.total, today, found.apis.setdefault(api, Sum())),
-                    *(found.rules.setdefault(rule, Sum()), found.callers.setdefault(caller, Sum())),
-                ):
-                    one.add(kind, number)
+            if kind in _SUMMED:
+                whole[kind][rest] = whole[kind].get(rest, 0) + number
+                today.add(kind, number)
                 if kind == "cost":
-                    found.api_days[(api, day)] = found.api_days.get((api, day), 0) + number
+                    key = rest.partition("|")[0], day
+                    found.api_days[key] = found.api_days.get(key, 0) + number
             elif kind in ("denied", "note"):
                 api, _, what = rest.partition("|")
                 counts = (found.denied if kind == "denied" else found.notes).setdefault(api, {})
                 counts[what] = counts.get(what, 0) + number
+    for kind, numbers in whole.items():
+        for rest, number in numbers.items():
+            api, rule, caller = rest.split("|", 2)
+            found.total.add(kind, number)
+            for sums, name in ((found.apis, api), (found.rules, rule), (found.callers, caller)):
+                sums.setdefault(name, Sum()).add(kind, number)
     return found
 
 
-async def read_sample(ledger: Ledger, count: int, now_ms: int) -> Sample:
-    """What the newest `count` calls were like. Raises StoreUnavailable."""
-    return sampled([entry async for entry in ledger.last(count, now_ms)])
+def brief(fields: Mapping[str, str]) -> Brief:
+    """A ledger entry's fields in short."""
+    status = fields["status"]
+    cached = not _CACHE_NOTES.isdisjoint(fields["note"].split())
+    return Brief(fields["api"], fields["model"], Decimal(fields["cost"]), not status or int(status) >= 400, cached)
 
 
-def sampled(entries: Iterable[Entry]) -> Sample:
-    """Entries by API and model."""
+def sampled(calls: Iterable[Brief]) -> Sample:
+    """Calls by API and model."""
     found = Sample()
-    for entry in entries:
+    for call in calls:
         found.seen += 1
-        cost, key = Decimal(entry["cost"]), (entry["api"], entry["model"] or "")
-        for spread in (found.apis.setdefault(entry["api"], Spread()), found.models.setdefault(key, Spread())):
-            spread.calls += 1
-            spread.costs.append(cost)
-            spread.failed += _failed(entry)
-            spread.cached += bool(_CACHE_NOTES.intersection((entry["note"] or "").split()))
-        found.model_cost[key] = found.model_cost.get(key, Decimal(0)) + cost
+        spread = found.models.get(call[:2])
+        if spread is None:
+            spread = found.models[call[:2]] = Spread()
+        spread.costs.append(call.cost)
+        spread.failed += call.failed
+        spread.cached += call.cached
+    for (api, _), spread in found.models.items():
+        spread.calls = len(spread.costs)
+        whole = found.apis.setdefault(api, Spread())
+        whole.costs += spread.costs
+        whole.calls, whole.failed = whole.calls + spread.calls, whole.failed + spread.failed
+        whole.cached += spread.cached
+    found.model_cost = {key: sum(spread.costs, Decimal(0)) for key, spread in found.models.items()}
     return found
-
-
-def _failed(entry: Mapping[str, Any]) -> bool:
-    status = entry["status"]
-    return status is None or status >= 400

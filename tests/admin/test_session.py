@@ -15,6 +15,7 @@ from proxy.admin.routes import Desk
 from proxy.settings import load
 from proxy.state.client import Client
 from proxy.state.keys import Keys
+from proxy.state.past import Past
 from proxy.state.store import Store
 from tests.admin.test_frame import GUARDED, TOKENS
 from tests.state.calls import Clock
@@ -28,8 +29,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[tuple[Sessions, Clock]]:
     clock = Clock()
     with a_server("valkey", tmp_path / "v") as server:
         async with Client(server.url) as client:
-            made = Desk(load({}), Keys(), client, Store(server.url), lambda: rules, tuple, lambda: None, lambda: 1,
-                        clock, "0")  # fmt: skip
+            made = Desk(load({}), Keys(), client, Past(client, Keys()), Store(server.url), lambda: rules, tuple,
+                        lambda: None, lambda: 1, clock, "0")  # fmt: skip
             yield Sessions(made), clock
 
 

@@ -21,16 +21,12 @@ async def page(seen: Seen) -> dict[str, Any]:
     ledger = Ledger(desk.client, desk.keys)
     month = await seen.ask.get("/usage")
     standing = (await seen.ask.get("/emergency"))["switches"]
-    kept = (await seen.ask.get("/forecast"))["forecasts"]
+    kept = (await seen.ask.get("/forecast", {"kind": "budget"}))["forecasts"]
     levels = await ledger.levels(rules.budgets, look.now_ms)
     facts = overview.Overview(
         budgets=rules.budgets,
         levels=levels,
-        projections={
-            one["name"]: overview.Projection(one["month_end"], *one["interval80"])
-            for one in kept
-            if one["kind"] == "budget"
-        },
+        projections={one["name"]: overview.Projection(one["month_end"], *one["interval80"]) for one in kept},
         restrictions=[
             *(
                 overview.Restriction(

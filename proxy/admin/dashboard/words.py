@@ -1,7 +1,8 @@
 """How amounts, shares, times and spans read in the dashboard, in English and Korean.
 
 Values in, text out. Amounts come as the decimal strings that the rest of the project speaks; instants as Unix
-milliseconds with a time zone. Nothing here decides what is shown.
+milliseconds with a time zone. Nothing here decides what is shown. What was said lately is remembered: of a page that is
+drawn again most numbers are the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from babel.numbers import format_decimal, format_percent
 from proxy.core.text import say
 
 _SIGNS = {"KRW": "₩", "USD": "$", "JPY": "¥", "EUR": "€"}
+_REMEMBERED = 8192
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -27,6 +29,7 @@ def locale_of(language: str) -> Locale:
     return Locale.parse("ko_KR" if language == "ko" else "en_US")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def amount(text: str | Decimal | int, currency: str, language: str) -> str:
     """Money as people write it: "15,000원" in Korean, "₩15,000" in English; "$0.0042" for what is small.
 
@@ -53,6 +56,7 @@ def _pattern(value: Decimal, currency: str) -> str:
     return f"#,##0.{'#' * min(9, 1 - value.adjusted())}"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def count(number: int, language: str) -> str:
     """A count with its thousands: "12,345"."""
     return format_decimal(number, "#,##0", locale=locale_of(language))
@@ -63,6 +67,7 @@ def number(value: Decimal, language: str) -> str:
     return format_decimal(value, "#,##0.#########", locale=locale_of(language))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def share(ratio: Decimal | float, language: str) -> str:
     """A ratio as a percentage: "72.3%" and "4%"; never "100%" for what is below it."""
     value = Decimal(str(ratio))
@@ -77,6 +82,7 @@ def local(at_ms: int, timezone: str) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(ZoneInfo(timezone))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def day_of(iso_date: str, language: str) -> str:
     """A calendar date ("2026-11-26") with its weekday, as people write it."""
     pattern = "M월 d일 (E)" if language == "ko" else "EEE, MMM d"
