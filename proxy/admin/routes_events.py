@@ -7,17 +7,14 @@ then each that changed, within a second; in between a comment every five seconds
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from typing import Any, Final
 
 from aiohttp import web
 
-from proxy.admin import auth, routes_alerts, routes_emergency, routes_incidents, routes_services
+from proxy.admin import routes_alerts, routes_emergency, routes_incidents, routes_services
 from proxy.admin.dashboard import live as news
 from proxy.admin.dashboard.asking import Asker
-from proxy.admin.problems import Problem
 from proxy.admin.routes import Call, Route
 from proxy.core.admin_model import Role
 from proxy.state.ledger import Ledger
@@ -32,33 +29,16 @@ _BEAT: Final = b": beat\n\n"
 
 async def events(call: Call) -> web.StreamResponse:
     """Until the asker goes, or its token leaves the rules."""
-    live = call.request.app[news.LIVE]
-    response = web.StreamResponse(headers={**news.STREAM, "Cache-Control": "no-store"})
-    await response.prepare(call.request)
-    await response.write(b"retry: 2000\n\n")
-    sent: dict[str, str] = {}
+    watcher = news.Watcher(call.request, web.StreamResponse(), _BEAT)
+    await watcher.begin({**news.STREAM, "Cache-Control": "no-store"}, b"retry: 2000\n\n")
     key = ("events", call.language, call.person.role.value)
-    with live.watching(key, lambda: _draw(call)) as picture, contextlib.suppress(ConnectionError, Problem):
-        if not picture.html:
-            picture.show(await _draw(call))
-        while True:
-            changed = picture.changed
-            for name, text in (line.split(" ", 1) for line in picture.html.splitlines()):
-                if sent.get(name) != text:
-                    sent[name] = text
-                    await response.write(news.event(text, name))
-            try:
-                async with asyncio.timeout(news.BEAT_EVERY_S):
-                    await changed.wait()
-            except TimeoutError:
-                rules = call.desk.rules()
-                auth.identify(call.request, rules.admin if rules is not None else None)
-                await response.write(_BEAT)
-    return response
+    with call.request.app[news.LIVE].watching(key, lambda: _draw(call), watcher):
+        await watcher.gone.wait()
+    return watcher.response
 
 
-async def _draw(call: Call) -> str:
-    """One line a kind of event: its name, a blank, its JSON."""
+async def _draw(call: Call) -> dict[str, str]:
+    """By kind of event its JSON."""
     ask = Asker(call.desk, call.person, call.language, call.request, _ROUTES)
     told: dict[str, Any] = {
         "levels": {"budgets": await Ledger(call.client, call.desk.keys).levels(call.rules.budgets, call.now_ms())},
@@ -67,7 +47,7 @@ async def _draw(call: Call) -> str:
         "services": await ask.get("/services"),
         "alerts": await ask.get("/alerts", {"limit": _ALERTS}),
     }
-    return "\n".join(f"{name} {json.dumps(document, ensure_ascii=False)}" for name, document in told.items())
+    return {name: json.dumps(document, ensure_ascii=False) for name, document in told.items()}
 
 
 ROUTES = [

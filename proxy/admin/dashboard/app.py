@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -19,6 +19,7 @@ import jinja2
 import structlog
 from aiohttp import web
 
+from proxy.admin import auth
 from proxy.admin.dashboard import live as news
 from proxy.admin.dashboard.asking import Asker
 from proxy.admin.dashboard.look import THEMES, Look, language_of
@@ -28,7 +29,6 @@ from proxy.admin.routes import Desk, Route
 from proxy.core.text import LANGUAGES
 from proxy.core.windows import iso, local_day, local_month, window_at
 from proxy.state.reading import Command
-from proxy.state.store import StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -58,17 +58,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. template: of the whole; live: of the part that moves by itself, "" where nothing does.
-
-    alone: the moving part holds forms, so each visitor gets one of their own.
-    """
+    """One page. template: of the whole; live: of the part that moves by itself, "" where nothing does."""
 
     name: str
     path: str
     template: str
     make: Callable[[Seen], Awaitable[dict[str, Any]]]
     live: str = ""
-    alone: bool = False
     tab: bool = True
 
 
@@ -89,7 +85,7 @@ class Dashboard:
         self._pages = {page.name: page for page in pages}
         self._actions = tuple(actions)
         self._sessions = Sessions(desk)
-        self._live = news.Live(self._fingerprint)
+        self._live = news.Live(self._fingerprint, self._over)
         self._files = _static_files()
         self._env = jinja2.Environment(
             loader=jinja2.PackageLoader("proxy.admin", "templates"),
@@ -206,37 +202,35 @@ class Dashboard:
             raise Problem(404, "not_found")
         seen = self._seen(request, visitor)
         query = tuple(f"{name}={value}" for name, value in sorted(seen.query.items()))
-        whose = (visitor.name, visitor.csrf) if page.alone else (visitor.role,)
-        key = (page.name, seen.look.language, *whose, *query)
+        # All of one role see the same: the token of a session's forms is not in it, app.js puts that in.
+        anybody = replace(visitor, csrf="")
 
-        async def draw() -> str:
-            fresh = self._seen(request, visitor)
+        async def draw() -> news.Parts:
+            fresh = self._seen(request, anybody)
             values = await page.make(fresh)
-            return self._env.get_template(page.live).render(
-                self._common(request, fresh.look, visitor, page.name) | values
-            )
+            common = self._common(request, fresh.look, anybody, page.name)
+            return {"": self._env.get_template(page.live).render(common | values)}
 
-        response = web.StreamResponse(headers={**SECURITY, **news.STREAM})
-        await response.prepare(request)
-        await response.write(news.BEAT)
-        with self._live.watching(key, draw) as picture, contextlib.suppress(ConnectionError):
-            sent = -1
-            while True:
-                changed = picture.changed
-                if picture.version != sent and picture.html:
-                    sent = picture.version
-                    await response.write(news.event(picture.html))
+        watcher = news.Watcher(request, web.StreamResponse(), news.BEAT, visitor)
+        await watcher.begin({**SECURITY, **news.STREAM}, news.BEAT)
+        with self._live.watching((page.name, seen.look.language, visitor.role, *query), draw, watcher):
+            await watcher.gone.wait()
+        return watcher.response
+
+    async def _over(self, watchers: Sequence[news.Watcher]) -> list[news.Watcher]:
+        """Whose session, or whose token, holds no more."""
+        # Who may only look may leave a page on a wall; whoever can act is asked to sign in again.
+        pages = {one: one.visitor.role == "viewer" for one in watchers if one.visitor is not None}
+        ended = await self._sessions.over([(one.request, active) for one, active in pages.items()])
+        found = [one for one, over in zip(pages, ended, strict=True) if over]
+        rules = self._desk.rules()
+        for one in watchers:
+            if one.visitor is None:
                 try:
-                    async with asyncio.timeout(news.BEAT_EVERY_S):
-                        await changed.wait()
-                except TimeoutError:
-                    await response.write(news.BEAT)
-                    with contextlib.suppress(StoreUnavailable):
-                        # Who may only look may leave a page on a wall; whoever can act is asked to sign in again.
-                        if await self._sessions.visitor(request, active=visitor.role == "viewer") is None:
-                            await response.write(news.ENDED)
-                            break
-        return response
+                    auth.identify(one.request, rules.admin if rules is not None else None)
+                except Problem:
+                    found.append(one)
+        return found
 
     async def _fingerprint(self) -> str:
         """Changes with every call that is admitted or ends, every switch, alert and service that moves."""

@@ -23,7 +23,7 @@ PAGES = (
     Page("services", "/services", "services.html", services.page),
     Page("usage", "/usage", "usage.html", usage.page, live="usage_live.html"),
     Page("entry", "/usage/{id}", "entry.html", usage.entry, tab=False),
-    Page("alerts", "/alerts", "alerts.html", alerts.page, live="alerts_live.html", alone=True),
+    Page("alerts", "/alerts", "alerts.html", alerts.page, live="alerts_live.html"),
     Page("rules", "/rules", "rules.html", rules.page),
     Page("emergency", "/emergency", "emergency.html", emergency.page, tab=False),
     Page("will", "/emergency/will", "emergency_will.html", foretell.fragment, tab=False),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from proxy.admin import auth
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Desk, Person
 from proxy.core.admin_model import Admin, Token
+from proxy.state.reading import Command
 
 COOKIE: Final = "spendgate_session"
 IDLE_S: Final = 30 * 60
@@ -77,13 +79,28 @@ class Sessions:
             return None
         key = self._key(value)
         fields: dict[str, str] = await self._desk.client.ask("HGETALL", key)
-        token = _token_of(admin, fields)
         now_ms = self._desk.clock()
-        if token is None or now_ms >= min(int(fields["until_ms"]), int(fields["active_ms"]) + IDLE_S * 1000):
+        token = _token_of(admin, fields, now_ms)
+        if token is None:
             return None
         if active:
-            await self._desk.client.ask_all([("HSET", key, "active_ms", now_ms), ("EXPIRE", key, IDLE_S)])
+            await self._desk.client.ask_all(_prolonged(key, now_ms))
         return Visitor(Person(token.name, token.role), fields["csrf"], by_token=True)
+
+    async def over(self, pages: Sequence[tuple[web.Request, bool]]) -> list[bool]:
+        """Whose session has ended, of pages that stay open: (its request, whether staying open is doing something).
+
+        Raises StoreUnavailable.
+        """
+        rules, client, now_ms = self._desk.rules(), self._desk.client, self._desk.clock()
+        if rules is None or not rules.admin.tokens:
+            return [False] * len(pages)
+        keys = [self._key(request.cookies.get(COOKIE, "")) for request, _ in pages]
+        kept: list[dict[str, str]] = await client.ask_all([("HGETALL", key) for key in keys])
+        ended = [_token_of(rules.admin, fields, now_ms) is None for fields in kept]
+        prolonged = [key for key, (_, active), over in zip(keys, pages, ended, strict=True) if active and not over]
+        await client.ask_all([command for key in prolonged for command in _prolonged(key, now_ms)])
+        return ended
 
     async def sign_in(self, given: str, peer: str) -> str | None:
         """The new session's cookie value; None for a token that nobody has. Raises TooManyTries, StoreUnavailable."""
@@ -136,9 +153,18 @@ def set_cookie(response: web.StreamResponse, value: str, *, secure: bool) -> Non
     response.set_cookie(COOKIE, value, httponly=True, samesite="Strict", secure=secure, path="/", max_age=LONGEST_S)
 
 
-def _token_of(admin: Admin, fields: dict[str, str]) -> Token | None:
+def _token_of(admin: Admin, fields: dict[str, str], now_ms: int) -> Token | None:
+    """The token of a session that holds at this moment."""
     kept = fields.get("token", "")
-    return next((token for token in admin.tokens if hmac.compare_digest(_digest(token.value), kept)), None)
+    token = next((token for token in admin.tokens if hmac.compare_digest(_digest(token.value), kept)), None)
+    if token is None or now_ms >= min(int(fields["until_ms"]), int(fields["active_ms"]) + IDLE_S * 1000):
+        return None
+    return token
+
+
+def _prolonged(key: str, now_ms: int) -> list[Command]:
+    """Half an hour more for a session."""
+    return [("HSET", key, "active_ms", now_ms), ("EXPIRE", key, IDLE_S)]
 
 
 def _digest(text: str) -> str:

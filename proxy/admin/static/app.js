@@ -16,7 +16,7 @@
   const SILENT_MS = 12000;
   document.addEventListener("htmx:sse:after:connection", () => { heard = Date.now(); if (pulse) show("live", pulse.dataset.live); });
   document.addEventListener("beat", () => { heard = Date.now(); if (pulse) show("live", pulse.dataset.live); });
-  document.addEventListener("htmx:sse:after:message", () => { heard = Date.now(); draw(); });
+  document.addEventListener("htmx:sse:after:message", () => { heard = Date.now(); sign(); draw(); });
   document.addEventListener("htmx:sse:error", () => { if (pulse) show("lost", pulse.dataset.lost); });
   document.addEventListener("ended", () => location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search)));
   if (pulse && document.querySelector("[hx-sse\\:connect]")) {
@@ -24,6 +24,12 @@
       const silent = Date.now() - heard;
       if (silent > SILENT_MS) show("lost", pulse.dataset.stale.replace("{seconds}", String(Math.round(silent / 1000))));
     }, 1000);
+  }
+
+  // News are the same for everybody; what makes a form this session's own is put in here.
+  function sign() {
+    const main = document.getElementById("main");
+    for (const one of main.querySelectorAll("input[name=csrf]")) if (!one.value) one.value = main.dataset.csrf;
   }
 
   // --- charts: the page carries the numbers as JSON, the colours are the style sheet's --------------------------
