@@ -9,6 +9,7 @@ from pydantic import Field
 from proxy.admin.problems import Problem
 from proxy.admin.routes import Answer, Asks, Call, Route
 from proxy.core.admin_model import Role
+from proxy.core.windows import iso
 from proxy.state import forecasts
 
 if TYPE_CHECKING:
@@ -32,10 +33,19 @@ class Recommended(Answer):
     change: str = Field(description="Lines of rules.yaml that do it, or that keep the saving of what the program does.")
 
 
+class PutOff(Answer):
+    """A recommendation that somebody dismissed or put off."""
+
+    id: str
+    text: str = Field(description="What it says; its id where it would not be found any more.")
+    until: str | None = Field(description="When it is shown again; null: not by itself.")
+
+
 class Recommendations(Answer):
     at: str | None = Field(description="When they were found; null until the leader has looked for the first time.")
     recommendations: list[Recommended] = Field(description="The best first.")
     set_aside: list[str] = Field(description="Ids that somebody dismissed or put off.")
+    put_off: list[PutOff] = Field(description="The same, in the same order, in words.")
 
 
 class PlanLine(Answer):
@@ -80,14 +90,20 @@ async def recommendations(call: Call) -> Recommendations:
 
     found = await _kept(call)
     aside = await forecasts.aside(call.client, call.desk.keys, call.now_ms())
+    told = [recommendation(one, call.rules.currency, call.language) for one in found.recommendations]
+    texts = {one["id"]: one["text"] for one in told}
     return Recommendations(
         at=found.at or None,
-        recommendations=[
-            Recommended(**recommendation(one, call.rules.currency, call.language))
-            for one in found.recommendations
-            if one.id not in aside
-        ],
+        recommendations=[Recommended(**one) for one in told if one["id"] not in aside],
         set_aside=sorted(aside),
+        put_off=[
+            PutOff(
+                id=name,
+                text=texts.get(name, name),
+                until=None if until_ms >= forecasts.FOR_GOOD else iso(until_ms, call.rules.timezone),
+            )
+            for name, until_ms in sorted(aside.items())
+        ],
     )
 
 

@@ -1,15 +1,18 @@
-"""Incidents as the leader opens them, put into a running proxy's store."""
+"""Incidents and recommendations as the leader makes them, put into a running proxy's store."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
+from proxy.control.optimize.finding import Recommendation
+from proxy.control.optimize.told import Advice, packed
 from proxy.core.emergency_model import Grade, Incident, Sort
 from proxy.rules_file import load_file
-from proxy.state import incidents
+from proxy.state import advice, incidents
 from proxy.state.audit import Who
 from proxy.state.client import Client
 from proxy.state.keys import Keys
@@ -61,5 +64,31 @@ def opened(proxy: RunningProxy, env: Mapping[str, str], *made: Incident, resolve
                 await incidents.acknowledge(desk, resolved, "asking the team that runs it", "seen")
                 await incidents.resolve(desk, resolved, "they mended it")
 
+    _run(begin())
+
+
+def advised(proxy: RunningProxy, env: Mapping[str, str]) -> None:
+    """Two recommendations, as if the leader had just looked for a long time."""
+
+    async def keep() -> None:
+        rules = load_file(str(proxy.rules), env).rules
+        assert rules is not None
+        kept = Advice((repeats("chat/1 demo", "chat", 420), repeats("map/search", "map", 90)))
+        async with Client(f"unix://{proxy.data / 'valkey.sock'}") as client:
+            look = advice.Look(await client.now_ms(), rules.digest, 60_000)
+            await advice.keep(client, Keys(), packed(kept), look, rules.timezone)
+
+    _run(keep())
+
+
+def repeats(about: str, api: str, won: int) -> Recommendation:
+    facts: dict[str, str | int] = {"repeated": 30, "calls": 80, "about": about}
+    atoms, change = won * 10**6, f"# under the rule {about.split()[0]}\ncache: {{ttl: 24h, scope: caller}}\n"
+    return Recommendation(
+        f"repeats:{about}".replace(" ", ":"), "repeats", about, api, atoms, atoms, 1, facts, change, {}
+    )
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     with ThreadPoolExecutor(1) as other:  # a browser's loop may run in this thread
-        other.submit(lambda: asyncio.run(begin())).result()
+        other.submit(lambda: asyncio.run(work)).result()

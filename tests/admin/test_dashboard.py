@@ -10,6 +10,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.admin.seeds import opened, runaway, slow_store, storm
+from tests.admin.seeds import advised, opened, runaway, slow_store, storm
 from tests.harness import ROOT, RunningProxy, running_proxy
 
 AXE = (ROOT / "tests/node/node_modules/axe-core/axe.min.js").read_text()
@@ -438,6 +439,34 @@ def test_an_incident_is_dealt_with_from_the_first_screen_to_its_end(browser: Bro
         expect(found).to_contain_text("a loop without a pause")
         page.goto(f"{proxy.admin_url}/alerts?incidents=open")
         expect(page.locator("section:has(#incidents) .rows > li")).to_have_count(1)
+
+
+def test_a_recommendation_is_put_off_dismissed_and_shown_again(browser: Browser, proxy: RunningProxy) -> None:
+    advised(proxy, ENVIRONMENT)
+    with visit(browser, proxy, "OPERATOR", viewport={"width": 1280, "height": 1000}) as page:
+        page.goto(f"{proxy.admin_url}/optimize")
+        chat, search = (
+            page.locator("section.card", has_text=f"of {about} repeat") for about in ("chat/1 demo", "map/search")
+        )
+        expect(page.locator(".page-head .big")).to_contain_text("₩510")
+        expect(chat).to_contain_text("cache: {ttl: 24h, scope: caller}")
+        chat.get_by_role("button", name="In 30 days again").click()
+        expect(page.locator(".notice.done")).to_have_text("The recommendation is set aside.")
+        expect(page.locator(".page-head .big")).to_contain_text("₩90")
+        search.get_by_role("button", name="Dismiss").click()
+        expect(page.locator(".page-head .big")).to_have_count(0)
+        aside = page.locator("section", has=page.locator("#aside"))
+        put_off, dismissed = aside.locator("li").all()
+        expect(put_off).to_contain_text("of chat/1 demo repeat")
+        expect(put_off).to_contain_text(re.compile(r"until [A-Z][a-z]{2} \d"))
+        expect(dismissed).to_contain_text("until it is shown again")
+        assert violations(page) == []
+        dismissed.get_by_role("button", name="Show again").click()
+        expect(page.locator(".page-head .big")).to_contain_text("₩90")
+        expect(aside.locator("li")).to_have_count(1)
+    with visit(browser, proxy, "VIEWER") as page:
+        page.goto(f"{proxy.admin_url}/optimize")
+        expect(page.locator("main form")).to_have_count(0)
 
 
 def test_a_viewer_sees_no_buttons_and_cannot_act_by_hand(browser: Browser, proxy: RunningProxy) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from proxy.admin.dashboard.app import Action, Seen
-from proxy.admin.dashboard.look import Look
+from proxy.admin.dashboard.look import Look, ms_of
 
 _PATH: Final = "/recommendations/set-aside"
 
@@ -23,7 +23,14 @@ async def page(seen: Seen) -> dict[str, Any]:
         "title": look.t("dash.tab.optimize"),
         "whole": look.money(whole),
         "advice": [_advice(look, one) for one in found["recommendations"]],
-        "aside": found["set_aside"],
+        "aside": [
+            {
+                "id": one["id"],
+                "text": one["text"],
+                "until": look.until(ms_of(one["until"])) if one["until"] else look.t("dash.dismissed"),
+            }
+            for one in found["put_off"]
+        ],
         "may": ask.may("POST", _PATH),
         "plan": {
             "month": plan["month"],

@@ -467,6 +467,7 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.dismiss": {"en": "Dismiss", "ko": "숨기기"},
     "dash.put_aside": {"en": "The recommendation is set aside.", "ko": "추천을 숨겼습니다."},
     "dash.shown_again": {"en": "The recommendation is shown again.", "ko": "추천을 다시 보여 줍니다."},
+    "dash.dismissed": {"en": "until it is shown again", "ko": "다시 보기를 누를 때까지"},
     "dash.set_aside": {"en": "Set aside", "ko": "숨긴 추천"},
     "dash.show_again": {"en": "Show again", "ko": "다시 보기"},
     "dash.next_month": {"en": "Next month’s plan ({month})", "ko": "다음 달 예산 계획 ({month})"},
