@@ -467,6 +467,10 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.dismiss": {"en": "Dismiss", "ko": "숨기기"},
     "dash.put_aside": {"en": "The recommendation is set aside.", "ko": "추천을 숨겼습니다."},
     "dash.shown_again": {"en": "The recommendation is shown again.", "ko": "추천을 다시 보여 줍니다."},
+    "dash.all_aside": {
+        "en": "Nothing else to recommend: what was found is set aside below.",
+        "ko": "더 추천할 것이 없습니다. 찾은 추천은 아래에 숨겨 두었습니다.",
+    },
     "dash.dismissed": {"en": "until it is shown again", "ko": "다시 보기를 누를 때까지"},
     "dash.set_aside": {"en": "Set aside", "ko": "숨긴 추천"},
     "dash.show_again": {"en": "Show again", "ko": "다시 보기"},
