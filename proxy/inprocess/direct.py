@@ -26,7 +26,7 @@ from proxy.state.gate import RESTLESS, ROUNDS, Gate, store_denial
 from proxy.state.line import Line, dial
 from proxy.state.loopline import LoopLine
 from proxy.state.plan import Plan
-from proxy.state.store import ScriptError, Store, StoreUnavailable
+from proxy.state.store import ANSWER_WITHIN_S, ScriptError, Store, StoreUnavailable
 from proxy.state.threadline import ThreadLine, Unsent
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Direct:
         """The same for a task; cancelled, what the question may have reserved is released."""
         gate, plan = self._gate, None
         try:
-            line = await self._of_loop()
+            loop = asyncio.get_running_loop()
+            line = self._of_loop(loop) or await self._opening_for(loop)
             behind = self._behind(line)
             now_ms = gate.now_ms()
             for _ in range(ROUNDS):
@@ -147,12 +148,12 @@ class Direct:
             line = self._line = ThreadLine(opened, self._store, self._gate.confirmed, self._given_back)
             return line
 
-    async def _of_loop(self) -> LoopLine:
-        """Raises StoreUnavailable."""
-        loop = asyncio.get_running_loop()
+    def _of_loop(self, loop: asyncio.AbstractEventLoop) -> LoopLine | None:
         line = self._loops.get(id(loop))
-        if line is not None and line.loop() is loop and line.fresh():
-            return line
+        return line if line is not None and line.loop() is loop and line.fresh() else None
+
+    async def _opening_for(self, loop: asyncio.AbstractEventLoop) -> LoopLine:
+        """Raises StoreUnavailable."""
         opening = self._opening.get(id(loop))
         if opening is None or opening.get_loop() is not loop or opening.done():
             opening = self._opening[id(loop)] = loop.create_future()
@@ -219,12 +220,14 @@ class Direct:
                     # Its loop does not come to read the answers. What was charged already is not charged again.
                     one.give_back_unconfirmed()
 
-    def drain(self) -> None:
-        """Wait until what threads stated is confirmed; what loops stated, the host's thread states once more."""
+    def drain(self, within_s: float) -> None:
+        """Wait until what was stated is confirmed; what then is not, the host's thread states once more."""
+        until_s = time.monotonic() + min(within_s, ANSWER_WITHIN_S)
         if (line := self._line) is not None:
             line.drain()
             line.give_back_unconfirmed()
         for one in tuple(self._loops.values()):
+            one.drain(until_s)
             one.give_back_unconfirmed()
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -204,8 +205,9 @@ class Host:
 
     def flush(self, within_s: float) -> int:
         """Wait until the store has confirmed every statement made so far; returns how many it has not in that time."""
-        self.direct.drain()
-        left: int = self._run_there(self._drain(within_s)).result()
+        until_s = time.monotonic() + within_s
+        self.direct.drain(within_s)
+        left: int = self._run_there(self._drain(max(0.0, until_s - time.monotonic()))).result()
         return left
 
     async def _drain(self, within_s: float) -> int:

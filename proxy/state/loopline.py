@@ -1,17 +1,20 @@
 """One connection for the tasks of one event loop: a question is awaited there, and no other thread takes part.
 
-The first command of a loop's turn is written at once, the rest of the turn in few writes. It needs no task: the loop
+The first few commands of a loop's turn are written at once, the rest of the turn together. It needs no task: the loop
 tells when something can be read. A loop does not tell when it is closed: whoever keeps the lines looks for it (`ended`)
 and abandons them; a loop that is dropped without being closed abandons its line itself.
 
-Only `ended`, `waits_s`, `abandon`, `retire`, `forget` and `give_back_unconfirmed` may be called from elsewhere than
-its loop.
+Only `ended`, `waits_s`, `drain`, `abandon`, `retire`, `forget` and `give_back_unconfirmed` may be called from elsewhere
+than its loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
+import threading
+import time
 import weakref
 from typing import Final
 
@@ -36,10 +39,13 @@ class LoopLine(Line):
         opened.setblocking(False)
         self._descriptor = opened.fileno()
         self._unwritten: list[bytes] = []
-        self._turn = False  # something was written in this turn of the loop
+        self._written = 0  # commands, one by one, since something was read
+        self._flushing = False  # at the end of this turn of the loop
         self._stuck = False  # until the socket can be written again
-        self._heard_s = loop.time()
+        self._heard_s = time.monotonic()
         self._suspected = False
+        self._busy = False  # an order is under way that nothing may come into
+        self._reading = threading.Lock()
         self._watch: asyncio.TimerHandle | None = None
         loop.add_reader(self._descriptor, self._readable)
         self._end = weakref.finalize(loop, self.abandon)
@@ -54,17 +60,20 @@ class LoopLine(Line):
         return await future
 
     def tell(self, statement: Statement) -> bool:
-        """Write a statement. False: somebody else must, because this is not its loop, or it is lost."""
-        if self.lost is not None or asyncio._get_running_loop() is not self.loop():
+        """Write a statement. False: somebody else must.
+
+        It is lost, this is not its loop, or a finalizer or signal handler has come in between.
+        """
+        if self._busy or self.lost is not None or asyncio._get_running_loop() is not self.loop():
             return False
         stated = self._stated(statement)
         self._send(self._store.encoded("settle", statement.parts), stated, "settle", statement.parts)
+        self._write()  # not at the end of the turn: who knows what the program does until then
         return True
 
     def fresh(self) -> bool:
         """Whether it can be used: a line that nothing was heard of for a while is looked at."""
-        loop = self.loop()
-        if self.lost is None and loop is not None and loop.time() - self._heard_s > IDLE_S:
+        if self.lost is None and time.monotonic() - self._heard_s > IDLE_S:
             while self._readable():
                 continue
         return self.lost is None
@@ -93,10 +102,35 @@ class LoopLine(Line):
         except RuntimeError:
             self.abandon()
 
+    def drain(self, until_s: float) -> None:
+        """Write and read statements for a loop that cannot: this thread holds it up, or nobody runs it.
+
+        From any thread; waits until then (`time.monotonic`) at most.
+        """
+        loop = self.loop()
+        if loop is None or loop.is_closed():
+            return
+        ours = asyncio._get_running_loop() is loop
+        while self.unconfirmed and self.lost is None and (left_s := until_s - time.monotonic()) > 0:
+            if not self._reading.acquire(blocking=False):
+                return
+            try:
+                # An answer to a question is for a task, which only its loop may wake.
+                asked = any(isinstance(one, asyncio.Future) for one, _, _ in tuple(self._waiting))
+                if not ours and (loop.is_running() or asked):
+                    return
+                writes = [self._socket] if self._unwritten else []
+                readable, writable, _ = select.select([self._socket], writes, [], left_s)
+                if writable:
+                    self._push()
+                if readable:
+                    self._receive()
+            finally:
+                self._reading.release()
+
     def waits_s(self) -> float:
         """Since when (s ago) its loop has read nothing, although it stated something; 0 where all is confirmed."""
-        loop = self.loop()
-        return loop.time() - self._heard_s if loop is not None and self.unconfirmed else 0.0
+        return time.monotonic() - self._heard_s if self.unconfirmed else 0.0
 
     @property
     def ended(self) -> bool:
@@ -116,38 +150,49 @@ class LoopLine(Line):
     def _send(self, command: bytes, receiver: Receiver, name: str, rest: Packed) -> None:
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            self._heard_s = loop.time()
+            self._heard_s = time.monotonic()
             if self._watch is None:
                 self._watch = loop.call_later(_WATCH_EVERY_S, self._look)
+        self._busy = True
         self._waiting.append((receiver, name, rest))
         self._unwritten.append(command)
-        if not self._turn:
-            self._turn = True
-            loop.call_soon(self._end_turn)
+        self._busy = False
+        if self._written < _WRITTEN_TOGETHER:
+            self._written += 1
             self._write()
         elif len(self._unwritten) >= _WRITTEN_TOGETHER:
             self._write()
+        elif not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush)
 
-    def _end_turn(self) -> None:
-        self._turn = False
+    def _flush(self) -> None:
+        self._flushing = False
+        self._written = 0
         self._write()
 
     def _write(self) -> None:
-        if self._stuck or not self._unwritten or self.lost is not None:
-            return
-        pieces, self._unwritten = self._unwritten, []
-        data = b"".join(pieces) if len(pieces) > 1 else pieces[0]
-        try:
-            written = self._socket.send(data)
-        except BlockingIOError:
-            written = 0
-        except OSError as error:
-            self.close(str(error))
-            return
-        if written < len(data):
-            self._unwritten.insert(0, data[written:])
+        if not self._stuck and self._unwritten and self.lost is None and not self._push():
             self._stuck = True
             asyncio.get_running_loop().add_writer(self._descriptor, self._writable)
+
+    def _push(self) -> bool:
+        """Give the socket what it takes; whether that was all."""
+        self._busy = True
+        try:
+            pieces, self._unwritten = self._unwritten, []
+            data = b"".join(pieces)
+            try:
+                written = self._socket.send(data)
+            except BlockingIOError:
+                written = 0
+            if written < len(data):
+                self._unwritten.insert(0, data[written:])
+        except OSError as error:
+            self._lose(str(error))
+        finally:
+            self._busy = False
+        return not self._unwritten
 
     def _writable(self) -> None:
         asyncio.get_running_loop().remove_writer(self._descriptor)
@@ -156,18 +201,33 @@ class LoopLine(Line):
 
     def _readable(self) -> bool:
         """Take what has come; whether there was something, and there may be more."""
+        if not self._reading.acquire(blocking=False):
+            return False  # `drain` does it
+        try:
+            return self._receive()
+        finally:
+            self._reading.release()
+
+    def _receive(self) -> bool:
         try:
             data = self._socket.recv(AT_ONCE)
             if data:
-                self._heard_s = asyncio.get_running_loop().time()
+                self._written = 0
+                self._heard_s = time.monotonic()
                 self._take(data)
                 return self.lost is None
-            self.close("the server closed the connection")
+            self._lose("the server closed the connection")
         except BlockingIOError:
             return False
         except (OSError, hiredis.ProtocolError, IndexError) as error:
-            self.close(str(error) or "not the Redis protocol")
+            self._lose(str(error) or "not the Redis protocol")
         return False
+
+    def _lose(self, reason: str) -> None:
+        if asyncio._get_running_loop() is self.loop():
+            self.close(reason)
+        else:
+            self.retire()
 
     def _look(self) -> None:
         """Close the connection when nothing came for too long (seen twice: not a stall of this loop)."""
@@ -176,7 +236,7 @@ class LoopLine(Line):
         if not self._waiting or self.lost is not None:
             self._suspected = False
             return
-        late = loop.time() - self._heard_s > ANSWER_WITHIN_S
+        late = time.monotonic() - self._heard_s > ANSWER_WITHIN_S
         if late and self._suspected:
             self.close(f"no answer within {ANSWER_WITHIN_S} s")
             return

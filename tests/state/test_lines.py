@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -279,3 +280,49 @@ def test_a_loop_that_was_closed_leaves_nothing_open(far: Far) -> None:
     assert (alive, line.ended) == (False, True)
     line.abandon()
     assert (far.given_back, far.ours.fileno()) == (["a"], -1)
+
+
+def test_the_answers_for_a_loop_that_stands_still_are_read_where_somebody_waits_for_them(far: Far) -> None:
+    async def state() -> LoopLine:
+        line = far.loop_line()
+        line.tell(statement("a", NUMBERED[0]))
+        return line
+
+    async def drain() -> None:
+        line.tell(statement("b", NUMBERED[1]))
+        far.says(b"*1\r\n:2\r\n")
+        line.drain(time.monotonic() + 20)
+
+    loop = asyncio.new_event_loop()
+    line = loop.run_until_complete(state())
+    far.says(b"*1\r\n:1\r\n")
+    line.drain(time.monotonic() + 20)
+    assert far.confirmed == [("a", [1])]
+    loop.run_until_complete(drain())  # held up by the very thread that waits
+    loop.close()
+    assert far.confirmed == [("a", [1]), ("b", [2])]
+    line.abandon()
+    assert far.given_back == []
+
+
+def test_more_statements_than_the_socket_takes_are_written_where_somebody_waits_for_them(far: Far) -> None:
+    async def state() -> LoopLine:
+        line = far.loop_line()
+        for number in range(40):
+            line.tell(statement(f"call {number}", large))
+        return line
+
+    def server() -> None:
+        far.reads(*[command("settle", large)] * 40)
+        far.says(b"*1\r\n:1\r\n" * 40)
+
+    large = words(0, "x" * 100_000)
+    loop = asyncio.new_event_loop()
+    line = loop.run_until_complete(state())  # the loop does not run any more, and most are not written
+    serving = threading.Thread(target=server)
+    serving.start()
+    line.drain(time.monotonic() + 20)
+    serving.join(20)
+    assert [call_id for call_id, _ in far.confirmed] == [f"call {number}" for number in range(40)]
+    loop.close()
+    line.abandon()
