@@ -93,4 +93,4 @@ class Reading:
             self.outbound = replace(self.outbound, path=path)
 
 
-_NOTHING = Answer()
+_NOTHING = Answer(headers=())
