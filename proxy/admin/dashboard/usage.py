@@ -209,5 +209,7 @@ def _entry(look: Look, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(look: Look, iso: str) -> str:
+    """To the second for today's calls; those of other days say which."""
     at_ms = ms_of(iso)
-    return look.moment(at_ms) if at_ms < look.now_ms - 86_400_000 else look.clock(at_ms)
+    today = local_day(at_ms, look.timezone) == local_day(look.now_ms, look.timezone)
+    return look.clock(at_ms) if today else look.moment(at_ms)

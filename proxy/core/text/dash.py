@@ -153,8 +153,8 @@ TEXT: dict[str, dict[str, str]] = {
     "dash.call": {"en": "Call", "ko": "호출"},
     "dash.answer": {"en": "Answer", "ko": "응답"},
     "dash.more_entries": {
-        "en": "These are the newest {count}. `spendgate ledger --last N` prints more.",
-        "ko": "최근 {count}건입니다. 더 보려면 `spendgate ledger --last N`을 쓰세요.",
+        "en": "These are the newest {count}. The command spendgate ledger --last N prints more.",
+        "ko": "최근 {count}건입니다. 더 보려면 명령 spendgate ledger --last N을 쓰세요.",
     },
     "dash.no_entries": {"en": "No call fits.", "ko": "맞는 호출이 없습니다."},
     "dash.entry.settled": {"en": "priced", "ko": "정산됨"},
