@@ -94,6 +94,7 @@ class Meter:
     _pending_size = 0
     _tokens_seen = 0
     _last = b""  # the last event that told usage
+    _newest = b""  # the last events of an event stream, whatever they told
     _names_model = 0  # events that were looked at for the model's name
     _bytes_down = 0
     _streamed = False
@@ -224,6 +225,7 @@ class Meter:
                         self._names_model += _MODEL_EVENTS if document.model is not None else 1
                         if tells:
                             self._last = block
+        self._newest = whole
         self._keep(whole)
         if self._traced:
             self._trace(whole)
@@ -286,6 +288,11 @@ class Meter:
     @property
     def streamed(self) -> bool:
         return self._streamed
+
+    @property
+    def said_all(self) -> bool:
+        """Whether nothing but a stream's end can be missing: its last word, or the usage of the whole, was here."""
+        return self._streamed and (self._final() or self._newest.rstrip().endswith(b"[DONE]"))
 
     @property
     def status(self) -> int | None:

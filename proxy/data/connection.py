@@ -479,9 +479,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
     def _client_left(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        self.cut(reset=True)
+        self.cut(reset=True)  # the connection's end cancels the handler, once: it may have an end to wait for
 
     def _is_anybody_there(self, waited_s: float) -> None:
         """After an early end-of-file: look whether the peer answered our interim response with a reset."""

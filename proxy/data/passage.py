@@ -8,6 +8,8 @@ Settlement comes before the last byte: whoever has seen the end of an answer fin
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 
@@ -32,6 +34,8 @@ log = structlog.get_logger()
 LOOKAHEAD_TOKENS = 4
 
 COST = b"X-Spendgate-Cost"
+
+_END_WITHIN_S = 1.0  # after an API's last word: longer is no end that is on its way
 
 
 class Passage:
@@ -213,12 +217,29 @@ class Passage:
             log.warning("upstream.answer_cut", id=exchange.id, api=rule.api, reason=str(error))
             exchange.abort()
             return
+        except asyncio.CancelledError:
+            if meter.said_all:
+                await self._hear_the_end(answer)
+            raise
         self._complete = True
         await self.settle()
         trailers = headers.trailer_fields(answer.trailers)
         if wants_cost:
             trailers.append((COST, self._charge.cost_text().encode()))
         await exchange.finish(trailers or None)
+
+    async def _hear_the_end(self, answer: UpstreamAnswer) -> None:
+        """The client left at the API's last word, as many do, a moment before the end of the answer was here.
+
+        It has all of it: with its end the call is complete, and can be kept.
+        """
+        with contextlib.suppress(UpstreamError, Malformed, TimeoutError):
+            async with asyncio.timeout(_END_WITHIN_S):
+                while piece := await answer.next():
+                    self._meter.feed(piece)
+                    if self._tap is not None:
+                        self._tap(piece)
+            self._complete = True
 
     async def _stay_ahead(self) -> bool:
         """Keep the reservation ahead of what the stream consumes. False: there is no more money."""

@@ -87,18 +87,19 @@ class UpstreamAnswer:
     async def next(self) -> bytes:
         """The next piece as it arrived, b"" at the end.
 
-        Raises UpstreamBroken or UpstreamTimeout where the API cuts it, and what the request body's source raised.
+        Raises UpstreamBroken or UpstreamTimeout where the API cuts it, and what the request body's source raised. Whose
+        waiting was cancelled may wait again.
         """
-        try:
-            return await self._body.next()
-        except BaseException:
-            self.close()
-            raise
+        return await self._body.next()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body piece by piece as it arrives. Raises as next()."""
-        while data := await self.next():
-            yield data
+        """The body piece by piece as it arrives. Raises as next(); whoever stops in between has given the rest up."""
+        try:
+            while data := await self.next():
+                yield data
+        except BaseException:  # also the cancellation of whoever waits
+            self.close()
+            raise
 
     async def read(self, limit: int) -> bytes | None:
         """The whole body, or None when it is larger than `limit` bytes (then stream it: nothing is lost)."""

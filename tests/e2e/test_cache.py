@@ -149,6 +149,38 @@ def test_a_stream_is_replayed_in_its_pieces(pair: Pair, backend: Backend) -> Non
     assert body == b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["usage", "no usage"])
+def test_a_stream_whose_client_leaves_at_its_last_word_is_kept(pair: Pair, backend: Backend, told: bool) -> None:
+    left = Signal("the client's leaving")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200} if told else None
+    events = chat_events(["A ", "word."], usage, "gpt-4o")
+
+    async def stream(seen: Seen, reply: Reply) -> None:
+        await reply.head(200, ("Content-Type", "text/event-stream"))
+        for event in events:
+            await reply.piece(event)
+        await left.happens()
+        await reply.end()
+
+    backend.answer = stream
+    body = chat_body(model="gpt-4o", stream=True, seed=int(told))
+    url = "/openai/v1/chat/completions"
+    with httpx.Client(trust_env=False, timeout=20) as client:
+        with client.stream("POST", f"{pair[0].url}{url}", json=body) as live:
+            seen = b""
+            for piece in live.iter_raw():
+                seen += piece
+                if seen.endswith(b"data: [DONE]\n\n"):
+                    break
+        left.set()
+        kept = client.post(f"{pair[1].url}{url}", json=body)
+    assert how(kept) in ("hit", "collapsed")  # the second: it came while the end was still waited for
+    assert kept.content == seen
+    assert len(backend.requests) == 1
+    row = entry(pair[0], request_id_of(live))
+    assert row["state"] == ("settled" if told else "estimated")
+
+
 def test_a_hundred_identical_calls_at_once_cost_one(pair: Pair, backend: Backend) -> None:
     release = Signal("the answer's release")
 
