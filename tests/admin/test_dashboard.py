@@ -450,6 +450,10 @@ def test_a_recommendation_is_put_off_dismissed_and_shown_again(browser: Browser,
         )
         expect(page.locator(".page-head .big")).to_contain_text("₩510")
         expect(chat).to_contain_text("cache: {ttl: 24h, scope: caller}")
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        chat.get_by_role("button", name="Copy").click()
+        expect(chat.get_by_role("button", name="Copied")).to_be_visible()
+        assert "cache: {ttl: 24h, scope: caller}" in page.evaluate("navigator.clipboard.readText()")
         chat.get_by_role("button", name="In 30 days again").click()
         expect(page.locator(".notice.done")).to_have_text("The recommendation is set aside.")
         expect(page.locator(".page-head .big")).to_contain_text("₩90")
@@ -555,6 +559,16 @@ def test_a_page_with_all_its_files_weighs_less_than_200_kb(browser: Browser, pro
         )
         assert len(names) > 5
         assert sum(names) < 200_000
+
+
+def test_a_form_that_came_with_the_news_acts_as_this_session(browser: Browser, proxy: RunningProxy) -> None:
+    with visit(browser, proxy, "OPERATOR") as page:
+        page.goto(f"{proxy.admin_url}/alerts")
+        expect(page.locator("#pulse.live")).to_be_visible()
+        opened(proxy, ENVIRONMENT, storm("3a1b2c3d", "map"))
+        page.locator("#i-3a1b2c3d").get_by_role("button", name="I have seen it").click()
+        expect(page.locator(".notice.done")).to_be_visible()
+        expect(page.locator("#i-3a1b2c3d")).to_contain_text("olaf")
 
 
 def test_a_page_says_when_its_news_stop_and_goes_on_by_itself(browser: Browser, proxy: RunningProxy) -> None:
