@@ -32,6 +32,7 @@ from proxy.state import embedded
 from proxy.state.embedded import Embedded
 from proxy.state.ledger import opened
 from proxy.state.store import Store, StoreUnavailable
+from proxy.threads import take_short_turns
 from proxy.worker import Worker, spare_the_collector
 
 log = structlog.get_logger()
@@ -68,6 +69,7 @@ def run(settings: Settings, show: Show) -> int:
     try:
         keeper = _keeper(settings)
         spare_the_collector()
+        take_short_turns()
         keeper.fork(loaded.rules)  # before there is a thread or a loop; it loads the control plane while we start
         return uvloop.run(_serve(settings, loaded.rules, env, keeper, show))
     except CannotStart as problem:
@@ -207,6 +209,7 @@ def _without_password(url: str) -> str:
 def _work(settings: Settings, url: str) -> None:
     """A worker process: loads the rules itself, shares the port, ends with its supervisor."""
     configure(settings.log_format, settings.log_level)
+    take_short_turns()
     uvloop.run(_work_until_stopped(settings, url))
 
 

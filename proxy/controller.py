@@ -37,6 +37,7 @@ from proxy.state.keys import Keys
 from proxy.state.leader import Election
 from proxy.state.past import Past
 from proxy.state.store import Store, StoreUnavailable
+from proxy.threads import take_short_turns
 
 log = structlog.get_logger()
 
@@ -158,6 +159,7 @@ def run(
 ) -> None:
     """A control process's whole life: until its parent stops it or is gone. facts: shared memory, see keeper.py."""
     configure(settings.log_format, settings.log_level)
+    take_short_turns()
     uvloop.run(_until_stopped(settings, store_url, sock, facts, rules))
 
 
