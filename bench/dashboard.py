@@ -274,6 +274,9 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[list[Slice], float]:
     ):
         fill(store.client, Keys())
         proxy = stack.enter_context(rig.spendgate(folder, rules(upstream), store.unix_url, cores=here))
+        time.sleep(PAUSE_S)  # then the leader is at it
+        median, worst = first_screen(proxy.admin)
+        print(f"first screen beside the leader's work of once a day: median {median:.1f} ms, worst {worst:.1f} ms")
         settled(proxy)
         print(f"the leader's work of once a day: {cpu_ns(proxy.process.tree()[1:]) / 1e9:.1f} s of CPU")
         pids = {"data": [proxy.process.pid], "store": [store.process.pid]}
