@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.control.optimize import RULES, advise
+from proxy.control.optimize.change import limit_text
 from proxy.control.optimize.cheaper_model import smaller_of
 from proxy.control.optimize.expected import expectations
 from proxy.control.optimize.facts import Facts, Group, Growth, Use
@@ -22,6 +23,7 @@ from proxy.control.optimize.plan import Plan
 from proxy.control.optimize.plan import next_month as laid_out
 from proxy.control.optimize.told import Advice, packed, recommendation, unpacked
 from proxy.control.optimize.told import plan as plan_told
+from proxy.core import money
 from proxy.core.history import Day
 from proxy.core.match import match
 from proxy.core.model import Outbound, RuleSet
@@ -377,7 +379,8 @@ def test_a_limit_that_keeps_a_saving_leaves_room_for_the_rules_other_calls() -> 
     assert seen is not None
     (cap,) = taken_over(TEXT, seen.change).budgets[1:]
     assert (cap.name, cap.rule) == ("openai-chat-gpt-4o-cached-prompts", "openai/chat")
-    assert cap.limit_atoms == (300 + 70) * WON - sum(seen.savings.values())
+    needed = (300 + 70) * WON - sum(seen.savings.values())  # 331.334295
+    assert (needed, cap.limit_atoms) == (331_334_295, 332 * WON)
 
 
 def test_where_the_model_is_in_the_path_no_ladder_is_proposed() -> None:
@@ -534,3 +537,12 @@ def test_without_history_there_is_no_plan() -> None:
     made = next_month(TEXT, [], [], at(date(2026, 11, 1), 1))
     assert (made.lines, made.change, made.fits) == ((), "", True)
     assert next_month(re.sub(r"budgets:\n.*\n", "", TEXT), spent(9, 9), []).budget is None
+
+
+@given(st.integers(0, 10**15), st.sampled_from(["KRW", "USD", "JPY"]))
+def test_a_proposed_limit_is_one_that_a_person_would_set(atoms: int, currency: str) -> None:
+    text = limit_text(atoms, currency)
+    proposed = Decimal(text)
+    needed = money.from_atoms(atoms, currency)
+    assert needed <= proposed <= needed * Decimal("1.01")
+    assert len(text.replace(".", "").strip("0")) <= 3

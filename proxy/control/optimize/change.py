@@ -21,9 +21,15 @@ _LONGEST_NAME = 64
 def cap(facts: Facts, kind: str, where: Where, saving: int) -> str:
     """A monthly budget of the group's rule: what all its calls cost, without the saving."""
     whole = sum(facts.monthly(group.cost) for other, group in facts.groups.items() if other[1] == where[1])
-    limit = money.format_decimal(max(0, whole - saving), facts.rules.currency)
+    limit = limit_text(max(0, whole - saving), facts.rules.currency)
     called = name(where, kind)
     return f"budgets:\n  - {{name: {called}, limit: {limit}, period: month, applies_to: {{rule: {where[1]}}}}}\n"
+
+
+def limit_text(atoms: int, currency: str) -> str:
+    """A limit as a person would set it: three significant digits, rounded up."""
+    step = 10 ** max(0, len(str(atoms)) - 3)
+    return money.format_decimal(-(-atoms // step) * step, currency)
 
 
 def cheaper_rent(cost: FixedCost, amount: Decimal) -> str:

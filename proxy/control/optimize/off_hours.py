@@ -5,9 +5,9 @@ Only optional and important APIs; half of what is spent then is taken as avoidab
 
 from __future__ import annotations
 
+from proxy.control.optimize import change
 from proxy.control.optimize.facts import Facts, Where
 from proxy.control.optimize.finding import Finding
-from proxy.core import money
 from proxy.core.model import Priority
 
 LEAST_SHARE = 30  # percent of an API's spend
@@ -24,7 +24,7 @@ def find(facts: Facts) -> list[Finding]:
         if not cost or calls < FEWEST or 100 * night < LEAST_SHARE * cost:
             continue
         savings: dict[Where, int] = {w: facts.monthly(g.night_cost // 2) for w, g in groups.items() if g.night_cost}
-        a_day = money.format_decimal((facts.monthly(cost) - sum(savings.values())) // 30, facts.rules.currency)
+        a_day = change.limit_text((facts.monthly(cost) - sum(savings.values())) // 30, facts.rules.currency)
         found.append(
             Finding(
                 "off_hours",
