@@ -167,7 +167,7 @@ class Charge:
             self._settled = await self._gate.settle(
                 self.ticket, bill, usage.status, learn=self.teaches, outcome=outcome
             )
-        except Exception:
+        except Exception:  # a mistake of ours must not leave the money held
             bill = self.failed()
             self._settled = await self._gate.settle(self.ticket, bill, usage.status, outcome=outcome)
 

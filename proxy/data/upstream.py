@@ -55,7 +55,7 @@ class Origin(NamedTuple):
 
 
 class UpstreamAnswer:
-    """An API's answer. Its head is here; its body is `whole`, or arrives through next(), chunks() or read().
+    """An API's answer. Its head is here; its body is `whole`, or arrives through next() or read().
 
     headers: as sent, original case and order. length: Content-Length, None if not given.
     whole: the complete body, when it was here early enough (there is nothing to stream then), else None.
@@ -91,15 +91,6 @@ class UpstreamAnswer:
         waiting was cancelled may wait again.
         """
         return await self._body.next()
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body piece by piece as it arrives. Raises as next(); whoever stops in between has given the rest up."""
-        try:
-            while data := await self.next():
-                yield data
-        except BaseException:  # also the cancellation of whoever waits
-            self.close()
-            raise
 
     async def read(self, limit: int) -> bytes | None:
         """The whole body, or None when it is larger than `limit` bytes (then stream it: nothing is lost)."""

@@ -152,7 +152,7 @@ class Call:
             bill = self._own_bill(result)
             if bill is None:
                 usage = self._usage_of(result)
-        except Exception:
+        except Exception:  # the program's own function: its call was made, and is charged all the same
             log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
             bill = self._estimate_stands(COST_FAILED)
         self._settle(usage, bill)
@@ -191,7 +191,7 @@ class Call:
         if self._terms.cost is not None or self._stated is not None or self._question.stated:
             try:
                 bill: Bill | None = self._own_bill(self._reading.items)
-            except Exception:
+            except Exception:  # as in `end`
                 log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
                 bill = self._estimate_stands(COST_FAILED)
             self._settle(Usage(status=200, sent=True, complete=False, seconds=self._seconds), bill)

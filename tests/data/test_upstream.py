@@ -18,6 +18,7 @@ from proxy.data.upstream import (
     Attempt,
     Origin,
     Pool,
+    UpstreamAnswer,
     UpstreamBroken,
     UpstreamError,
     UpstreamTimeout,
@@ -43,9 +44,14 @@ def origin(address: tuple[str, int]) -> Origin:
     return Origin("http", *address)
 
 
+async def pieces_of(answer: UpstreamAnswer) -> AsyncIterator[bytes]:
+    while piece := await answer.next():
+        yield piece
+
+
 async def whole(pool: Pool, address: tuple[str, int], **options: float) -> list[bytes]:
     answer = await pool.exchange(origin(address), "GET", HEAD, **options)  # type: ignore[arg-type]
-    return [answer.whole] if answer.whole is not None else [piece async for piece in answer.chunks()]
+    return [answer.whole] if answer.whole is not None else [piece async for piece in pieces_of(answer)]
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -202,7 +208,7 @@ async def test_answers_end_where_their_framing_says(
 
     async with server(script) as address, pooled() as pool:
         answer = await pool.exchange(origin(address), method, HEAD)
-        got = answer.whole if answer.whole is not None else b"".join([piece async for piece in answer.chunks()])
+        got = answer.whole if answer.whole is not None else b"".join([piece async for piece in pieces_of(answer)])
         assert (answer.status, got) == (status, body)
         if not (split and b"EXTRA" in sent):
             assert pool.idle == kept
@@ -396,7 +402,7 @@ async def test_an_answer_that_streams_while_the_upload_runs() -> None:
     async with server(script) as address, pooled() as pool:
         answer = await pool.exchange(origin(address), "POST", CHUNKED, dialogue(), chunked=True)
         got = []
-        async for piece in answer.chunks():
+        async for piece in pieces_of(answer):
             got.append(piece)
             heard.put_nowait(piece)
         assert got == [b"0", b"1", b"2", b"3", b"4"]
@@ -498,7 +504,7 @@ async def test_a_reader_that_takes_its_time_is_not_the_apis_silence() -> None:
     async with server(script) as address, pooled() as pool:
         answer = await pool.exchange(origin(address), "GET", HEAD, read_timeout_s=0.1)
         await asyncio.sleep(0.35)
-        assert sum([len(piece) async for piece in answer.chunks()]) == 5_000_000
+        assert sum([len(piece) async for piece in pieces_of(answer)]) == 5_000_000
         assert pool.idle == 1
 
 
@@ -551,8 +557,11 @@ async def test_cancelling_closes_the_apis_connection_at_once(phase: str) -> None
         if phase == "upload":
             await pool.exchange(origin(address), "POST", CHUNKED, stall(), chunked=True)
         answer = await pool.exchange(origin(address), "GET", HEAD)
-        async for _ in answer.chunks():
-            pass
+        try:
+            async for _ in pieces_of(answer):
+                pass
+        finally:
+            answer.close()  # as whoever has an answer does in the end
 
     async with server(script) as address, pooled() as pool:
         attempt = asyncio.create_task(call(pool, address))
