@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -134,6 +135,13 @@ class Books:
     def in_flight(self) -> int:
         with self.client() as store:
             return int(store.hlen("spendgate:{main}:reservations"))
+
+    def wait_released(self, within_s: float = 20) -> None:
+        """Return as soon as nothing is held any more."""
+        deadline = time.monotonic() + within_s
+        while held := self.in_flight():
+            assert time.monotonic() < deadline, f"{held} reservations are still held"
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -315,7 +315,8 @@ async def test_a_call_cancelled_while_it_asks_holds_nothing(books: Books) -> Non
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(one, asyncio.CancelledError) for one in ended)
     assert len(books.entries()) == 1
-    assert books.in_flight() == 0
+    # A release may overtake its question, which came on another connection: then the next round of upkeep finds it.
+    books.wait_released()
     assert books.level() == {"spent": 2, "reserved": 0}
 
 
