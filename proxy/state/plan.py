@@ -9,6 +9,7 @@ files are two sides of one contract.
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +25,7 @@ from proxy.core.model import (
     Bill,
     Budget,
     Cost,
+    Estimate,
     Extra,
     Level,
     Period,
@@ -64,11 +66,8 @@ EXTRA_FIELDS: Final = (
     "degraded",
     "attempts",
 )  # only of calls whose rule asks for more than counting
-_ENTRY_SIZE: Final = 2 * len(LEDGER_FIELDS)
-_ENTRY_HEAD: Final = resp.array(_ENTRY_SIZE)
-_CALL_SIZE: Final = 15  # of the array that settle.lua is given
+_SETTLE, _VOID, _RECLAIM = 1, 2, 3  # how a call ends, as settle.lua is told
 _RESULTS: Final = {Verdict.EXCLUDED: 0, Verdict.SUCCESS: 1, Verdict.FAILURE: 2}
-_VOID_HEAD: Final = resp.array(_CALL_SIZE) + resp.items(("", "", ""))
 
 
 @dataclass(slots=True)
@@ -93,14 +92,13 @@ _now = _Now()
 class Errand:
     """What the calls of one caller to one endpoint and model say alike, at one exchange rate.
 
-    facts: the end of the reservation's facts. call: the beginning of what settle.lua is given. entry: the shared fields
-    of the ledger's entry, behind its header. All encoded.
+    facts: the end of the reservation's facts, as JSON. entry: the shared fields of the ledger's entry, as settle.lua
+    takes them.
     """
 
     fx_rate: Decimal | None
     facts: str
-    call: bytes
-    entry: bytes
+    entry: str
 
 
 class Plan:
@@ -193,7 +191,11 @@ class Plan:
         return [one for one in self.guards.limited if one.limits]
 
     def _fill_arguments(self, day: Window, month: Window, names: tuple[str, str, str]) -> None:
+        counted, drawn = len(self.counted), 1 if self.quota else 0
+        guarded = 1 if self._scopes() or self.guards.breakers else 0
         quota_keep = self.quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if self.quota else 0
+        admit_all = [struct.pack("<ddHHB", self.from_ms, self.until_ms, len(self.budgets), counted, guarded)]
+        settle_all = [struct.pack("<HB", len(self.budgets), drawn)]
         admit, extend, settle, facts = [], [], [], []
         for b, w in zip(self.budgets, self.windows, strict=True):
             digits, keep = money.exponent(b.currency), w.end_ms + k.BUDGET_KEPT_S * 1000
@@ -202,31 +204,42 @@ class Plan:
             marks: list[str | int] = []
             for bp in b.thresholds_bp():
                 marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
-            lines = (b.limit_atoms, b.restrict_bp, b.stop_bp)
-            in_atoms = [threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp)]
-            admit.append((*lines, keep, digits, b.currency, limit_text, starts, resets, b.name, *in_atoms))
+            restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
+            unit = struct.pack("BB", digits, len(b.currency)) + b.currency.encode()
+            admit_all.append(struct.pack("<ddd", b.limit_atoms, restrict, stop) + unit)
+            admit.append((b.restrict_bp, b.stop_bp, keep, limit_text, starts, resets, b.name))
             extend.append((b.limit_atoms, digits, b.currency))
-            settle.append((b.name, w.label, b.limit_atoms, keep, digits, b.currency, limit_text, marks))
+            settle_all.append(struct.pack("<dd", b.limit_atoms, marks[1]) + unit)
+            settle.append((b.name, w.label, keep, limit_text, marks))
             thresholds = list(b.thresholds_bp())
             facts.append(
                 BudgetFacts(b.name, w.label, b.currency, b.limit_atoms, w.start_ms, w.end_ms, b.timezone, thresholds)
             )
-        kept = (
-            day.end_ms + k.SETTLED_KEPT_S * 1000,
-            month.end_ms + k.LEDGER_KEPT_S * 1000,
-            day.end_ms + k.ROLLUP_KEPT_S * 1000,
-            quota_keep,
-        )
         api, rule, caller = names
         pause = k.pause_of(api)
-        obeyed = (*k.switches_of(api, rule, caller), pause if self.guards.obey else "")
-        scopes = [[self._limit(one) for one in limited.limits] for limited in self._scopes()]
-        probes = [(one.probes,) for one in self.guards.breakers]
-        admission = (self.from_ms, self.until_ms, quota_keep, admit, obeyed, scopes, probes)
-        self._admit_static = resp.word(resp.encode(admission))
+        limits = [[self._limit(one) for one in limited.limits] for limited in self._scopes()]
+        admit_few = {
+            "keep_quota": quota_keep,
+            "budgets": admit,
+            "switches": (*k.switches_of(api, rule, caller), pause if self.guards.obey else ""),
+            "limits": limits,
+            "breakers": [(one.probes,) for one in self.guards.breakers],
+        }
+        settle_few = {
+            "keep_settled": day.end_ms + k.SETTLED_KEPT_S * 1000,
+            "keep_ledger": month.end_ms + k.LEDGER_KEPT_S * 1000,
+            "keep_days": day.end_ms + k.ROLLUP_KEPT_S * 1000,
+            "keep_quota": quota_keep,
+            "budgets": settle,
+            "pause": pause,
+            "limits": limits,
+            "breakers": [_circuit(one) for one in self.guards.breakers],
+        }
+        self._admit_call = struct.Struct(f"<ddBBd{counted}d").pack
+        self._admit_static = resp.word(b"".join(admit_all)) + resp.word(resp.encode(admit_few))
         self._extend_static = resp.word(resp.encode(extend))
-        drawn, breakers = 1 if self.quota else 0, [_circuit(one) for one in self.guards.breakers]
-        self._settle_static = resp.word(resp.encode((*kept, settle, drawn, pause, scopes, breakers)))
+        self._settle_call = struct.Struct(f"<BdddB{len(self.budgets)}d").pack
+        self._settle_static = resp.word(b"".join(settle_all)) + resp.word(resp.encode(settle_few))
         self._budget_facts = _encode(facts).decode()
         self._guard_facts = ""
         if self.guards.holds:
@@ -270,14 +283,11 @@ class Plan:
             "fx_rate": money.plain(cost.fx_rate) if cost.fx_rate is not None else "",
             "fx_date": cost.fx_date or "",
         }
-        who = f"{ask.api}|{ask.rule}|{ask.caller}"
-        pairs = [word for name in _SHARED_FIELDS for word in (name, shared[name])]
         alike = _encode({**shared, "timezone": self.timezone}).decode()[1:-1]
         return Errand(
             fx_rate=cost.fx_rate,
             facts=f',{alike},"budgets":{self._budget_facts}{self._guard_facts}}}',
-            call=resp.array(_CALL_SIZE) + resp.items((who, ask.api, ask.caller)),
-            entry=_ENTRY_HEAD + resp.items(tuple(pairs)),
+            entry=_texts([shared[name] for name in _SHARED_FIELDS]),
         )
 
     # --- admit
@@ -287,22 +297,25 @@ class Plan:
         estimate, drawn = ask.estimate, ask.estimate.quota
         atoms = estimate.cost.atoms
         amounts = [atoms[currency] for currency in self.counted]
-        units = -1
+        units = -1 if drawn is None else drawn.units
+        essential, free = 1 if ask.priority is Priority.ESSENTIAL else 0, 1 if ask.free else 0
+        own = self._admit_call(given_now, lease_ms, essential, free, units, *amounts) + ask.id.encode()
+        facts = self._facts(ask, now_ms) if ask.holds else b""
+        keys = self._admit_keys
+        data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (keys.data, len(own), own, len(facts), facts, self._admit_static)
+        if drawn is None and not self.guards.holds:
+            return Packed(keys.count + 4, data)
+        return Packed(keys.count + 5, data + resp.word(resp.encode(self._rarely_asked(estimate))))
+
+    def _rarely_asked(self, estimate: Estimate) -> tuple[object, ...]:
+        """What a call says that draws from a quota or has limits."""
+        drawn = estimate.quota
         steps: list[tuple[int, ...]] = []
         free_steps = 0
         if drawn is not None:
-            units = drawn.units
             steps = [(s.from_position, *(s.cost.atoms[c] for c in self.counted)) for s in drawn.steps]
             free_steps = sum(1 for _ in itertools.takewhile(lambda s: not s.cost.original, drawn.steps))
-        essential, free = 1 if ask.priority is Priority.ESSENTIAL else 0, 1 if ask.free else 0
-        limited = (1, *tokens_of(estimate.usage), 1) if self.guards.holds else ()
-        own = resp.encode((ask.id, given_now, lease_ms, essential, free, units, amounts, steps, free_steps, limited))
-        facts = self._facts(ask, now_ms) if ask.holds else b""
-        keys = self._admit_keys
-        return Packed(
-            keys.count + 3,
-            b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (keys.data, len(own), own, len(facts), facts, self._admit_static),
-        )
+        return steps, free_steps, (1, *tokens_of(estimate.usage), 1) if self.guards.holds else ()
 
     def _facts(self, ask: Ask, now_ms: int) -> bytes:
         """The JSON of a reservation's `Facts`."""
@@ -363,30 +376,23 @@ class Plan:
         note = noted(bill.note, bypassed=admitted.bypassed)
         errand = self.errand(ask, cost)
         held = quota.cost_at(ask.estimate, admitted.position)
-        own = resp.items(
-            (
-                *("settle", ask.id, _now.text(admitted.now_ms, self.timezone)),
-                *(given_now, _now.text(now_ms, self.timezone)),
-                False if bill.quota_units is None else bill.quota_units,
-                *(amount, amount if learn else False, note, charges, self._guard(bill, outcome, chance)),
-            )
+        units = -1 if bill.quota_units is None else bill.quota_units
+        own = self._settle_call(_SETTLE, given_now, units, amount, 1 if learn else 0, *charges)
+        first = (ask.id, _now.text(now_ms, self.timezone), _now.text(admitted.now_ms, self.timezone))
+        entry = (
+            *("" if status is None else str(status), bill.state.value),
+            *(money.format_decimal(amount, ask.currency), money.plain(cost.original)),
+            money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency),
+            *(_encode(dict(bill.usage)).decode(), terms_text(cost), self.charged(charges), note, bill.question),
         )
-        entry = errand.entry + resp.items(
-            (
-                *("status", "" if status is None else str(status), "state", bill.state.value),
-                *("cost", money.format_decimal(amount, ask.currency), "original_cost", money.plain(cost.original)),
-                *("estimate", money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency)),
-                *("usage", _encode(dict(bill.usage)).decode(), "terms", terms_text(cost)),
-                *("budgets", self.charged(charges), "note", note, "question", bill.question),
-            )
-        )
-        saved = b""
-        if bill.extra is not None:
-            more = extra_fields(bill.extra, ask.currency)
-            entry = resp.array(_ENTRY_SIZE + len(more)) + entry[len(_ENTRY_HEAD) :] + resp.items(more)
-            saved = resp.word(b"%d" % bill.extra.saved_atoms) if bill.extra.saved_atoms else b""
+        texts = f"{_texts(first)}{errand.entry}{_texts(entry)}".encode()
+        guard, extra = self._guard(bill, outcome, chance), bill.extra
+        rare = b""
+        if guard or extra is not None:
+            saved, more = (extra.saved_atoms, extra_fields(extra, ask.currency)) if extra is not None else (0, ())
+            rare = resp.encode((guard, saved, more))
         learned = self.keys.learned(ask.rule, ask.estimate.model or "-")
-        return self._settle(ask.id, learned, errand.call + own + entry, saved)
+        return self._settle(ask.id, learned, own + texts, rare)
 
     def _guard(self, bill: Bill, outcome: Outcome, chance: int) -> tuple[object, ...] | bool:
         """How limits and circuits take the end of a call; False where there are none and no pause was asked for."""
@@ -404,8 +410,9 @@ class Plan:
 
     def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
         """What settle.lua is given to release a reservation whose call was never made."""
-        own = ("void", call_id, "", given_now, _now.text(now_ms, self.timezone), False, 0, False, "", (), False, ())
-        return self._settle(call_id, self.keys.learned("-", "-"), _VOID_HEAD + resp.items(own))
+        own = self._settle_call(_VOID, given_now, -1, 0, 0, *[0] * len(self.budgets))
+        texts = _texts((call_id, _now.text(now_ms, self.timezone))).encode()
+        return self._settle(call_id, self.keys.learned("-", "-"), own + texts)
 
     def reclaim_parts(
         self,
@@ -418,29 +425,36 @@ class Plan:
         entry: dict[str, str],
     ) -> Packed:
         """What settle.lua is given to charge an abandoned reservation; raw: its record, entry: by LEDGER_FIELDS."""
-        who = f"{entry['api']}|{entry['rule']}|{entry['caller']}"
-        words = [word for name in LEDGER_FIELDS for word in (name, entry[name])]
-        call = (
-            *(who, entry["api"], entry["caller"], "reclaim", call_id, entry["at"]),
-            *(given_now, _now.text(now_ms, self.timezone), False, cost, False, entry["note"], charges, False, words),
-        )
+        own = self._settle_call(_RECLAIM, given_now, -1, cost, 0, *charges)
+        fields = [entry[name] for name in LEDGER_FIELDS]
+        texts = _texts([call_id, _now.text(now_ms, self.timezone), entry["at"], *fields])
         learned = self.keys.learned(entry["rule"], entry["model"] or "-")
-        return self._settle(call_id, learned, resp.encode(call), resp.word(raw))
+        return self._settle(call_id, learned, own + texts.encode(), b"", raw)
 
-    def _settle(self, call_id: str, learned: str, call: bytes, third: bytes = b"") -> Packed:
+    def _settle(self, call_id: str, learned: str, call: bytes, rare: bytes = b"", record: bytes = b"") -> Packed:
         keys = self._settle_keys
         unconfirmed, learned_key = self.keys.unconfirmed(call_id).encode(), learned.encode()
-        data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b%b" % (
+        data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
             *(keys.data, len(unconfirmed), unconfirmed, len(learned_key), learned_key),
-            *(len(call), call, self._settle_static, third),
+            *(len(call), call, self._settle_static, len(rare), rare),
         )
-        return Packed(keys.count + (5 if third else 4), data)
+        if record:
+            return Packed(keys.count + 7, data + resp.word(record))
+        return Packed(keys.count + 6, data)
 
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
         amounts = map(money.format_decimal, charges, self.currencies)
         lines = [f'{head}{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
         return f"[{','.join(lines)}]"
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Texts with a zero behind each, as settle.lua takes them apart; a zero inside one would shift all that follow."""
+    joined = "\0".join(values)
+    if joined.count("\0") >= len(values):
+        joined = "\0".join([value.replace("\0", "\ufffd") for value in values])
+    return f"{joined}\0"
 
 
 def tokens_of(usage: Mapping[str, int]) -> tuple[int, int, int]:

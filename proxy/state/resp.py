@@ -40,14 +40,3 @@ def word(data: bytes) -> bytes:
 def command(name: Packed, rest: Packed) -> bytes:
     """One command: its name (with what belongs to it), and the other words."""
     return b"*%d\r\n%b%b" % (name.count + rest.count, name.data, rest.data)
-
-
-def items(values: tuple[Any, ...]) -> bytes:
-    """The members of a MessagePack array without its header: what such arrays can be joined from. See `array`."""
-    data: bytes = encode(values)
-    return data[1 if len(values) < 16 else 3 :]
-
-
-def array(size: int) -> bytes:
-    """The header of a MessagePack array of so many members (below 65536)."""
-    return bytes((0x90 | size,)) if size < 16 else b"\xdc" + size.to_bytes(2, "big")

@@ -3,20 +3,21 @@
 --
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3 switches (hash)  4..3+n budgets (hash)
 --       4+n quota counter (hash; only with a quota)  then limits (hashes), then breakers (hashes)
--- ARGV: 1 the call: {id, now (Unix ms; 0 = Redis's TIME), lease (ms), essential (1 | 0), free: holds nothing (1 | 0),
---           units drawn from the quota (thousandths; -1 = no quota), n estimates (atoms; without quota steps),
---           quota steps: each {first position, n estimates}, how many of the first steps cost nothing,
---           amounts that limits count: requests, tokens, input, output, calls at once; empty without limits}
---           Behind the n estimates come those in the currencies of cost limits.
+-- ARGV: 1 the call, packed: now (Unix ms; 0 = Redis's TIME), lease (ms), essential (1 | 0), free: holds nothing (1 | 0),
+--           units drawn from the quota (thousandths; -1 = no quota), estimates (atoms, as many as the plan counts:
+--           n, then those in the currencies of cost limits), and its id, up to the end
 --       2 facts (JSON, for reclaim and for people)
---       3 what its plan says: {from and until (ms): inside them all windows of the call (budgets, quota, local day) are
---           the current ones, keep the quota until (ms), n budgets: each {limit (atoms), restrict, stop (basis points),
---           keep until (ms), digits of an atom (6 | 9), currency, limit as text, start and reset as ISO 8601, name,
---           restrict and stop once more, as atoms of that limit},
---           fields of `switches` that this call obeys: bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:..,
---           pause:.. (the API asked for a pause),
---           limits: one list for each hash, each {name, which amount (above 5: an estimate behind the n), most, bucket
---           (ms; 0 = at once), buckets}, breakers: each {probes}}
+--       3 what its plan says to every call, packed: from and until (ms): inside them all windows of the call (budgets,
+--           quota, local day) are the current ones, n, how many estimates, guarded: there are limits or breakers
+--           (1 | 0); each budget: limit, restrict and stop (atoms), digits of an atom (6 | 9), currency
+--       4 what it says to few, in MessagePack: keep_quota (until, ms); budgets: each {restrict, stop (basis points), keep
+--           until (ms), limit as text, start and reset as ISO 8601, name}; switches: fields that this call obeys: bypass,
+--           stop, lift:all, lift:api:.., api:.., rule:.., caller:.., pause:.. (the API asked for a pause); limits: one
+--           list for each hash, each {name, which amount (above 5: an estimate behind the n), most, bucket (ms; 0 = at
+--           once), buckets}; breakers: each {probes}
+--       5 only of a call that draws from a quota or is guarded, in MessagePack: {quota steps: each {first position,
+--           estimates}, how many of the first steps cost nothing, amounts that limits count: requests, tokens, input,
+--           output, calls at once; empty without limits}
 -- Returns {1, now, quota position (-1 = none), step, bypassed (1 | 0), tightest budget (0 = none), its spent, its
 --             reserved, its limit, used of each limit...}                   reserved
 --         {0, now, code, budget, spent, reserved, its estimate, its limit}  refused; codes are those of the ranks below
@@ -28,17 +29,32 @@
 -- Invariants: spent + reserved <= limit in every budget after a reservation that nobody bypassed; a refusal writes
 -- nothing.
 
-local id, given, lease, essential, free, units, estimates, steps, free_steps, amounts = unpack(cmsgpack.unpack(ARGV[1]))
-local from_ms, until_ms, keep_quota, budgets, switches, scopes, breakers = unpack(cmsgpack.unpack(ARGV[3]))
-local now, n = clock(given), #budgets
+local given, lease, essential, free, units, at = parts('<ddBBd', ARGV[1])
+local from_ms, until_ms, n, counted, guarded, budgets_at = parts('<ddHHB', ARGV[3])
+local now = clock(given)
+if now < from_ms or now >= until_ms then return {-1, now} end
+local estimates = {parts('<' .. string.rep('d', counted), ARGV[1], at)}
+local id = string.sub(ARGV[1], estimates[counted + 1])
+estimates[counted + 1] = nil
+local steps, free_steps, amounts = {}, 0, {}
+if ARGV[5] then steps, free_steps, amounts = unpack(cmsgpack.unpack(ARGV[5])) end
+local rest = nil
+local function few() -- what the plan says to few
+  rest = rest or cmsgpack.unpack(ARGV[4])
+  return rest
+end
+local scopes, breakers = {}, {}
+if guarded == 1 then scopes, breakers = few().limits, few().breakers end
 local LIMITS = 3 + n + (units >= 0 and 1 or 0)
 local BREAKERS = LIMITS + #scopes
 essential, free = essential == 1, free == 1
 
 -- 1. read -------------------------------------------------------------------------------------------------------
-if now < from_ms or now >= until_ms then return {-1, now} end
--- Mostly nothing is switched: then there is no such key.
-local switched = call('EXISTS', KEYS[3]) == 1 and call('HMGET', KEYS[3], unpack(switches)) or {}
+-- Mostly nothing is switched: then there is no such key. A key that is named twice counts twice: the leases are looked
+-- for with the same question.
+local there = call('EXISTS', KEYS[3], KEYS[2], KEYS[2])
+local switched, first_lease = {}, there < 2
+if there % 2 == 1 then switched = call('HMGET', KEYS[3], unpack(few().switches)) end
 local bypass, lift = now < until_of(switched[1]), now < until_of(switched[3])
 local position, quota = -1, nil
 if units >= 0 then
@@ -130,22 +146,30 @@ if pressed then
 end
 
 -- Does the line above which only essential calls pass hold for a budget?
-local function restricts(name) return not lift and now >= until_of(call('HGET', KEYS[3], 'lift:budget:' .. name)) end
+local function restricts(i)
+  return not lift and now >= until_of(call('HGET', KEYS[3], 'lift:budget:' .. few().budgets[i][7]))
+end
 
 -- Rank of a refusal, the highest wins, the first budget of equals: money that is gone beats money that is held.
 local STOPPED, RESTRICTED, INSUFFICIENT, BUSY_503, BUSY_402 = 5, 4, 3, 2, 1
 local worst, worst_i, worst_level = 0, 0, nil
 local tight, tight_i = nil, 0
 local levels = {}
+at = budgets_at
 for i = 1, n do
-  local budget, level = budgets[i], call('HMGET', KEYS[3 + i], 'spent', 'reserved', 'limit', 'increase')
+  local level = call('HMGET', KEYS[3 + i], 'spent', 'reserved', 'limit', 'increase')
   local spent, reserved = tonumber(level[1]) or 0, tonumber(level[2]) or 0
-  local limit, estimate = raised(budget[1], level[4]), estimates[first + i]
+  local limit, restrict, stop, digits, currency
+  limit, restrict, stop, digits, currency, at = parts('<dddBBc0', ARGV[3], at)
+  local estimate = estimates[first + i]
   local held, rank = spent + reserved, 0
+  if level[4] then
+    local shares = few().budgets[i]
+    limit = raised(limit, level[4])
+    restrict, stop = threshold(limit, shares[1]), threshold(limit, shares[2])
+  end
   if costs and not bypass then
-    local restrict, stop = budget[11], budget[12]
-    if level[4] then restrict, stop = threshold(limit, budget[2]), threshold(limit, budget[3]) end
-    if not essential and held >= restrict and not restricts(budget[10]) then restrict = math.huge end
+    if not essential and held >= restrict and not restricts(i) then restrict = math.huge end
     if spent >= stop or (essential and spent + estimate > limit) then rank = STOPPED
     elseif not essential and spent >= restrict then rank = RESTRICTED
     elseif not essential and spent + estimate > limit then rank = INSUFFICIENT
@@ -155,7 +179,7 @@ for i = 1, n do
     end
   end
   if rank > worst then worst, worst_i, worst_level = rank, i, {spent, reserved, estimate, limit} end
-  levels[i] = {spent, reserved, tonumber(level[3]), limit}
+  levels[i] = {spent, reserved, tonumber(level[3]), limit, digits, currency}
   -- The tightest budget is the one with room for the fewest such calls: comparable across currencies.
   local left = limit - held - estimate
   local room = estimate > 0 and left / estimate or left
@@ -165,7 +189,7 @@ if worst > 0 then return {0, now, worst, worst_i, unpack(worst_level)} end
 
 -- 3. write ------------------------------------------------------------------------------------------------------
 local bypassed = bypass and 1 or 0
-if free and #scopes + #breakers == 0 then return {1, now, -1, 0, bypassed, 0, 0, 0, 0} end
+if free and guarded == 0 then return {1, now, -1, 0, bypassed, 0, 0, 0, 0} end
 for s = 1, #scopes do
   local key, limits, fields, moved = KEYS[LIMITS + s], scopes[s], {}, false
   for l = 1, #limits do
@@ -196,7 +220,7 @@ end
 local held = {}
 for i = 1, n do
   local key, level, estimate = KEYS[3 + i], levels[i], estimates[first + i]
-  local limit, _, _, keep, digits, currency, limit_text, starts_at, resets_at = unpack(budgets[i])
+  local limit, digits, currency = level[4], level[5], level[6]
   held[i] = int(estimate)
   level[2] = level[2] + estimate
   if level[2] < EXACT then
@@ -207,6 +231,7 @@ for i = 1, n do
   end
   if level[3] ~= limit then
     -- New period, or a limit changed in rules.yaml.
+    local _, _, keep, limit_text, starts_at, resets_at = unpack(few().budgets[i])
     call('HSET', key, 'limit', int(limit), 'limit_text', limit_text, 'currency', currency,
       'unit', digits == 6 and '0.000001' or '0.000000001', 'starts_at', starts_at, 'resets_at', resets_at)
     call('HINCRBY', key, 'spent', 0)
@@ -216,19 +241,19 @@ for i = 1, n do
 end
 if quota and call('HINCRBY', quota, 'used', int(units)) == units then
   call('HSET', quota, 'unit', '0.001')
-  live_until(quota, keep_quota, now)
+  live_until(quota, few().keep_quota, now)
 end
 local drawn = quota and int(units) or ''
-local marks, guarded = bypass and 'bypass' or '', ''
-if #scopes + #breakers > 0 then
-  local counted = {int(now)}
-  for which = 1, #amounts do counted[#counted + 1] = int(amounts[which]) end
-  for cost = n + 1, #estimates - first do counted[#counted + 1] = int(estimates[first + cost]) end
-  guarded = table.concat(counted, ' ') .. ';' .. table.concat(generations, ' ')
+local marks, guards = bypass and 'bypass' or '', ''
+if guarded == 1 then
+  local taken = {int(now)}
+  for which = 1, #amounts do taken[#taken + 1] = int(amounts[which]) end
+  for cost = n + 1, #estimates - first do taken[#taken + 1] = int(estimates[first + cost]) end
+  guards = table.concat(taken, ' ') .. ';' .. table.concat(generations, ' ')
 end
-call('HSET', KEYS[1], id, table.concat({table.concat(held, ' '), drawn, int(position), marks, guarded, ARGV[2]}, '|'))
+call('HSET', KEYS[1], id, table.concat({table.concat(held, ' '), drawn, int(position), marks, guards, ARGV[2]}, '|'))
 call('ZADD', KEYS[2], int(now + lease), id)
-if call('ZCARD', KEYS[2]) == 1 then
+if first_lease then
   live_until(KEYS[1], now + 3456000000, now)
   live_until(KEYS[2], now + 3456000000, now)
 end

@@ -5,6 +5,8 @@
 -- `why`, `changed` (ms), `probing` (ids of probes under way), `passed` (probes that succeeded); and of the window, which
 -- slides as those of limits do: `calls`, `failures`, `slow`, `consecutive`, `at`, `bucket|<n>` ("calls failures slow").
 
+local SETTLE, VOID, RECLAIM = 1, 2, 3 -- how a call ends: see settle
+
 -- In one function, because most calls have none of it: only they pay for its parts.
 local function guard_ends()
   -- Corrects what a call took from limits: in the bucket of its admission, as far as that is still counted. counted: when,
@@ -17,7 +19,7 @@ local function guard_ends()
         local name, which, _, width, buckets = unpack(limit)
         local was = counted[1 + which] or 0
         local is = was
-        if which == 5 or mode == 'void' then is = 0 elseif mode == 'settle' and actual then is = actual[which] or was end
+        if which == 5 or mode == VOID then is = 0 elseif mode == SETTLE and actual then is = actual[which] or was end
         if is ~= was then
           local sum = tonumber(call('HGET', key, name)) or 0
           if width == 0 then

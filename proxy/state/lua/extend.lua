@@ -50,7 +50,7 @@ for i = 1, n do
   end
 end
 local drawn = units > 0 and int(units) or ''
-call('HSET', KEYS[1], id, table.concat({table.concat(amounts, ' '), drawn, position, marks, guarded, facts}, '|'))
+call('HSET', KEYS[1], id, table.concat({table.concat(amounts, ' '), drawn, position, marks, guarded, string.sub(record, facts)}, '|'))
 call('ZADD', KEYS[2], 'XX', int(now + lease), id)
 if tight_i == 0 then return {1, now, 0, 0, 0, 0} end
 return {1, now, tight_i, levels[tight_i][1], levels[tight_i][2], levels[tight_i][4]}

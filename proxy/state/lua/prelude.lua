@@ -1,9 +1,11 @@
 -- Shared by every script: put before its text when it is loaded. Amounts are atoms: integers below 2^53.
 --
--- Arguments that belong together come as one value in MessagePack: what all calls with the same budgets share is then
--- encoded once, and neither Redis nor Lua handles a hundred words for every call. Numbers arrive as numbers, exactly.
+-- Arguments that belong together come as one word: what all calls with the same budgets share is then encoded once, and
+-- neither Redis nor Lua handles a hundred words for every call. What every call needs is packed as C does it (`struct`):
+-- it is unpacked straight into locals, at a fifth of what a table costs. What few calls need comes in MessagePack, and is
+-- unpacked by them alone. Numbers arrive as numbers, exactly.
 
-local call, fmod, format = redis.call, math.fmod, string.format
+local call, fmod, format, parts = redis.call, math.fmod, string.format, struct.unpack
 local EXACT = 9007199254740992 -- 2^53: sums below it are exact in Lua; Redis itself counts exactly up to 2^63
 
 -- Unix milliseconds by Redis's own clock; a test gives its own instead (0 = none).
@@ -20,10 +22,11 @@ local function int(n) return format('%d', n) end
 local function money(atoms, digits, currency)
   if atoms < 0 then return '-' .. money(-atoms, digits, currency) end
   local unit = digits == 6 and 1000000 or 1000000000
-  local part = fmod(atoms, unit)
+  local part = atoms % unit
+  if part < 0 then part = part + unit end -- the quotient was rounded up
   if part == 0 then return format('%d %s', atoms / unit, currency) end
   local whole = (atoms - part) / unit
-  while fmod(part, 10) == 0 do part, digits = part / 10, digits - 1 end
+  while part % 10 == 0 do part, digits = part / 10, digits - 1 end
   return format('%d.%0' .. digits .. 'd %s', whole, part, currency)
 end
 
@@ -71,12 +74,12 @@ local function numbers(text)
   return list
 end
 
--- "5 7|1000|0|bypass|1764126000000 1 84 20 64 1;3 4p|{...}" -> {5, 7}, 1000, "0", "bypass", "1764...", '{...}': what a
+-- "5 7|1000|0|bypass|1764126000000 1 84 20 64 1;3 4p|{...}" -> {5, 7}, 1000, "0", "bypass", "1764...", 45: what a
 -- reservation holds of each budget and of its quota, how it was admitted, what it holds of limits and breakers (when,
--- each amount; each breaker's generation, p = probe), and what the call is.
+-- each amount; each breaker's generation, p = probe), and where in the record stands what the call is.
 local function unpack_record(record)
   local amounts, units, position, marks, guarded, facts =
     string.match(record, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|()')
-  return numbers(amounts), tonumber(units) or 0, position, marks, guarded, string.sub(record, facts)
+  return numbers(amounts), tonumber(units) or 0, position, marks, guarded, facts
 end
 
