@@ -67,6 +67,10 @@ EXTRA_FIELDS: Final = (
     "attempts",
 )  # only of calls whose rule asks for more than counting
 _SETTLE, _VOID, _RECLAIM = 1, 2, 3  # how a call ends, as settle.lua is told
+_SHARED_ZEROS: Final = len(_SHARED_FIELDS) - 1
+_NO_ZERO: Final = "\ufffd"  # for a zero in a text, which is the end of one for the scripts
+_STATES: Final = {state: state.value for state in State}
+_ESSENTIAL: Final = Priority.ESSENTIAL
 _RESULTS: Final = {Verdict.EXCLUDED: 0, Verdict.SUCCESS: 1, Verdict.FAILURE: 2}
 
 
@@ -93,12 +97,13 @@ class Errand:
     """What the calls of one caller to one endpoint and model say alike, at one exchange rate.
 
     facts: the end of the reservation's facts, as JSON. entry: the shared fields of the ledger's entry, as settle.lua
-    takes them.
+    takes them. learned: the key of learned costs, as a word.
     """
 
     fx_rate: Decimal | None
     facts: str
     entry: str
+    learned: bytes
 
 
 class Plan:
@@ -162,11 +167,12 @@ class Plan:
         self.counted = (*self.currencies, *guards.currencies)  # of budgets, then of cost limits
         self.timezone = timezone
         self.quota = drawn
-        self._errands: dict[tuple[str | None, ...], Errand] = {}
+        self._errands: dict[tuple[object, ...], Errand] = {}
         self.percents = {percent_text(bp): bp for b in budgets for bp in b.thresholds_bp()}
-        self._charge_heads = [  # of the ledger's `budgets`, up to the charge
-            _encode((b.name, w.label, b.currency)).decode()[:-1] + ',"' for b, w in zip(budgets, windows, strict=True)
+        heads = [  # of the ledger's `budgets`, up to the charge
+            _encode((b.name, w.label, b.currency)).decode()[:-1] for b, w in zip(budgets, windows, strict=True)
         ]
+        self._charged = "[" + ",".join([head.replace("%", "%%") + ',"%s"]' for head in heads]) + "]"
         self._fill_keys(day, month)
         self._fill_arguments(day, month, names)
 
@@ -257,10 +263,8 @@ class Plan:
 
     def errand(self, ask: Ask, cost: Cost) -> Errand:
         """What this call has in common with those before it."""
-        key = (
-            *(ask.api, ask.rule, ask.caller, ask.method, ask.path, ask.estimate.model),
-            *(ask.currency, cost.original_currency, cost.fx_date),
-        )
+        names = (ask.api, ask.rule, ask.caller, ask.method, ask.path, ask.estimate.model)
+        key = (names, ask.currency, cost.original_currency, cost.fx_date)
         found = self._errands.get(key)
         # By identity first: a rate is found once a day, and decimals are slow to compare.
         if found is not None and (cost.fx_rate is found.fx_rate or cost.fx_rate == found.fx_rate):
@@ -287,7 +291,8 @@ class Plan:
         return Errand(
             fx_rate=cost.fx_rate,
             facts=f',{alike},"budgets":{self._budget_facts}{self._guard_facts}}}',
-            entry=_texts([shared[name] for name in _SHARED_FIELDS]),
+            entry="\0".join([shared[name].replace("\0", _NO_ZERO) for name in _SHARED_FIELDS]),
+            learned=_word(self.keys.learned(ask.rule, ask.estimate.model or "-")),
         )
 
     # --- admit
@@ -298,7 +303,7 @@ class Plan:
         atoms = estimate.cost.atoms
         amounts = [atoms[currency] for currency in self.counted]
         units = -1 if drawn is None else drawn.units
-        essential, free = 1 if ask.priority is Priority.ESSENTIAL else 0, 1 if ask.free else 0
+        essential, free = 1 if ask.priority is _ESSENTIAL else 0, 1 if ask.free else 0
         own = self._admit_call(given_now, lease_ms, essential, free, units, *amounts) + ask.id.encode()
         facts = self._facts(ask, now_ms) if ask.holds else b""
         keys = self._admit_keys
@@ -322,9 +327,10 @@ class Plan:
         estimate = ask.estimate
         cost = estimate.cost
         at, held = _now.text(now_ms, self.timezone), money.format_decimal(cost.atoms[ask.currency], ask.currency)
-        usage = _encode(dict(estimate.usage)).decode()
-        own = f'{{"at":"{at}","at_ms":{now_ms},"estimate":"{held}","original":"{money.plain(cost.original)}"'
-        own += f',"usage":{usage}'
+        own = (
+            f'{{"at":"{at}","at_ms":{now_ms},"estimate":"{held}","original":"{money.plain(cost.original)}"'
+            f',"usage":{_usage_text(estimate.usage)}'
+        )
         if self.quota is not None and estimate.quota is not None:
             own += f',"quota":{_quota_facts(*self.quota, estimate.quota, ask.currency)}'
         return (own + self.errand(ask, cost).facts).encode()
@@ -340,7 +346,7 @@ class Plan:
 
     def extend_parts(self, ask: Ask, given_now: int, lease_ms: int, totals: Sequence[int]) -> Packed:
         """What extend.lua is given."""
-        essential = 1 if ask.priority is Priority.ESSENTIAL else 0
+        essential = 1 if ask.priority is _ESSENTIAL else 0
         own = resp.word(resp.encode((ask.id, given_now, lease_ms, essential, totals)))
         return Packed(self._extend_keys.count + 2, self._extend_keys.data + own + self._extend_static)
 
@@ -368,31 +374,36 @@ class Plan:
         chance: int,
     ) -> Packed:
         """What settle.lua is given to charge a call that ended with this bill. chance: 0 to 1000."""
-        cost = bill.cost
+        cost, timezone, currency = bill.cost, self.timezone, ask.currency
         spent = cost.atoms
         fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
         charges = [spent[c] if c in spent else fallback.get(c, 0) for c in self.currencies]
-        amount = spent[ask.currency]
-        note = noted(bill.note, bypassed=admitted.bypassed)
+        amount, units = spent[currency], bill.quota_units
+        own = self._settle_call(_SETTLE, given_now, -1 if units is None else units, amount, 1 if learn else 0, *charges)
         errand = self.errand(ask, cost)
-        held = quota.cost_at(ask.estimate, admitted.position)
-        units = -1 if bill.quota_units is None else bill.quota_units
-        own = self._settle_call(_SETTLE, given_now, units, amount, 1 if learn else 0, *charges)
-        first = (ask.id, _now.text(now_ms, self.timezone), _now.text(admitted.now_ms, self.timezone))
-        entry = (
-            *("" if status is None else str(status), bill.state.value),
-            *(money.format_decimal(amount, ask.currency), money.plain(cost.original)),
-            money.format_decimal(held.atoms.get(ask.currency, 0), ask.currency),
-            *(_encode(dict(bill.usage)).decode(), terms_text(cost), self.charged(charges), note, bill.question),
+        held = quota.cost_at(ask.estimate, admitted.position).atoms
+        texts = (
+            ask.id,
+            _now.text(now_ms, timezone),
+            _now.text(admitted.now_ms, timezone),
+            errand.entry,
+            "" if status is None else str(status),
+            _STATES[bill.state],
+            money.format_decimal(amount, currency),
+            money.plain(cost.original),
+            money.format_decimal(held.get(currency, 0), currency),
+            _usage_text(bill.usage),
+            terms_text(cost),
+            self.charged(charges),
+            noted(bill.note, bypassed=admitted.bypassed),
+            bill.question,
         )
-        texts = f"{_texts(first)}{errand.entry}{_texts(entry)}".encode()
         guard, extra = self._guard(bill, outcome, chance), bill.extra
         rare = b""
         if guard or extra is not None:
-            saved, more = (extra.saved_atoms, extra_fields(extra, ask.currency)) if extra is not None else (0, ())
+            saved, more = (extra.saved_atoms, extra_fields(extra, currency)) if extra is not None else (0, ())
             rare = resp.encode((guard, saved, more))
-        learned = self.keys.learned(ask.rule, ask.estimate.model or "-")
-        return self._settle(ask.id, learned, own + texts, rare)
+        return self._settle(ask.id, errand.learned, own + _texts(texts, errand.entry), rare)
 
     def _guard(self, bill: Bill, outcome: Outcome, chance: int) -> tuple[object, ...] | bool:
         """How limits and circuits take the end of a call; False where there are none and no pause was asked for."""
@@ -411,8 +422,8 @@ class Plan:
     def void_parts(self, call_id: str, given_now: int, now_ms: int) -> Packed:
         """What settle.lua is given to release a reservation whose call was never made."""
         own = self._settle_call(_VOID, given_now, -1, 0, 0, *[0] * len(self.budgets))
-        texts = _texts((call_id, _now.text(now_ms, self.timezone))).encode()
-        return self._settle(call_id, self.keys.learned("-", "-"), own + texts)
+        texts = _texts((call_id, _now.text(now_ms, self.timezone)))
+        return self._settle(call_id, _word(self.keys.learned("-", "-")), own + texts)
 
     def reclaim_parts(
         self,
@@ -427,15 +438,14 @@ class Plan:
         """What settle.lua is given to charge an abandoned reservation; raw: its record, entry: by LEDGER_FIELDS."""
         own = self._settle_call(_RECLAIM, given_now, -1, cost, 0, *charges)
         fields = [entry[name] for name in LEDGER_FIELDS]
-        texts = _texts([call_id, _now.text(now_ms, self.timezone), entry["at"], *fields])
-        learned = self.keys.learned(entry["rule"], entry["model"] or "-")
-        return self._settle(call_id, learned, own + texts.encode(), b"", raw)
+        texts = _texts((call_id, _now.text(now_ms, self.timezone), entry["at"], *fields))
+        learned = _word(self.keys.learned(entry["rule"], entry["model"] or "-"))
+        return self._settle(call_id, learned, own + texts, b"", raw)
 
-    def _settle(self, call_id: str, learned: str, call: bytes, rare: bytes = b"", record: bytes = b"") -> Packed:
-        keys = self._settle_keys
-        unconfirmed, learned_key = self.keys.unconfirmed(call_id).encode(), learned.encode()
-        data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
-            *(keys.data, len(unconfirmed), unconfirmed, len(learned_key), learned_key),
+    def _settle(self, call_id: str, learned: bytes, call: bytes, rare: bytes = b"", record: bytes = b"") -> Packed:
+        keys, unconfirmed = self._settle_keys, self.keys.unconfirmed(call_id).encode()
+        data = b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
+            *(keys.data, len(unconfirmed), unconfirmed, learned),
             *(len(call), call, self._settle_static, len(rare), rare),
         )
         if record:
@@ -444,17 +454,26 @@ class Plan:
 
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
-        amounts = map(money.format_decimal, charges, self.currencies)
-        lines = [f'{head}{amount}"]' for head, amount in zip(self._charge_heads, amounts, strict=True)]
-        return f"[{','.join(lines)}]"
+        return self._charged % tuple(map(money.format_decimal, charges, self.currencies))
 
 
-def _texts(values: Sequence[str]) -> str:
-    """Texts with a zero behind each, as settle.lua takes them apart; a zero inside one would shift all that follow."""
+def _texts(values: tuple[str, ...], shared: str | None = None) -> bytes:
+    """Texts with a zero behind each, as settle.lua takes them apart: a zero inside one would shift all that follow.
+
+    shared: the one of them that is several (`Errand.entry`).
+    """
     joined = "\0".join(values)
-    if joined.count("\0") >= len(values):
-        joined = "\0".join([value.replace("\0", "\ufffd") for value in values])
-    return f"{joined}\0"
+    if joined.count("\0") != len(values) - 1 + (_SHARED_ZEROS if shared is not None else 0):
+        joined = "\0".join([value if value is shared else value.replace("\0", _NO_ZERO) for value in values])
+    return f"{joined}\0".encode()
+
+
+def _usage_text(usage: Mapping[str, int]) -> str:
+    return _encode(usage if type(usage) is dict else dict(usage)).decode()
+
+
+def _word(text: str) -> bytes:
+    return resp.word(text.encode())
 
 
 def tokens_of(usage: Mapping[str, int]) -> tuple[int, int, int]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
+from importlib import resources
 
+import msgspec
+import pytest
 from msgspec.structs import replace
 
+from proxy.core import money
 from proxy.core.model import Admitted, Extra, Reason, State, Term
 from proxy.core.outcome import Outcome, Verdict
 from proxy.state import usage
@@ -70,6 +75,33 @@ async def test_settling_releases_charges_and_writes_the_ledger(gate: Gate, store
     }
     assert await store.call("HLEN", keys.reservations) == 0
     assert await store.call("ZCARD", keys.leases) == 0
+
+
+async def test_a_zero_inside_a_text_moves_no_field(gate: Gate, store: Store, keys: Keys) -> None:
+    call = await admitted(gate, 300, monthly(), caller="dash\0board", model="gpt\0")
+    await gate.settle(call, replace(bill(250), note="odd\0note", question="0123456789ab"), 200)
+    (entry,) = await entries(store, keys)
+    assert (entry["caller"], entry["model"], entry["note"]) == ("dash\ufffdboard", "gpt\ufffd", "odd\ufffdnote")
+    assert (entry["currency"], entry["cost"], entry["question"]) == ("KRW", "250", "0123456789ab")
+
+
+@pytest.mark.parametrize("currency", ["KRW", "USD"])
+async def test_the_scripts_write_money_exactly_up_to_their_largest_number(store: Store, currency: str) -> None:
+    digits = money.exponent(currency)
+    unit, drawn = 10**digits, random.Random(7)
+    # Just below a whole unit is where a quotient of floats rounds up.
+    near = [n * unit + d for n in (1, 9, 10**6 - 1, 2**53 // unit - 1) for d in (-2, -1, 0, 1, unit // 2)]
+    atoms = [*near, *(drawn.randrange(2 ** drawn.randrange(1, 53)) for _ in range(500)), 2**53 - 1, 0]
+    atoms += [-one for one in atoms[:50]]
+    lua = (
+        (resources.files("proxy.state") / "lua" / "prelude.lua").read_text("utf-8")
+        + """
+        local told = {}
+        for n, atoms in ipairs(cmsgpack.unpack(ARGV[1])) do told[n] = money(atoms, tonumber(ARGV[2]), ARGV[3]) end
+        return told"""
+    )
+    told = await store.call("EVAL", lua, 0, msgspec.msgpack.encode(atoms), digits, currency)
+    assert [text.decode() for text in told] == [money.format_text(one, currency) for one in atoms]
 
 
 async def test_settling_twice_charges_once(gate: Gate, store: Store, keys: Keys) -> None:
