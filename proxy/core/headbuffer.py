@@ -14,9 +14,10 @@ class HeadBuffer:
     """State between two pieces of one head; ready for the next head as soon as one is whole.
 
     max_head: bytes of request line and headers (431). max_target: of the target alone (414).
+    begun: a part of a head is waiting for the rest.
     """
 
-    __slots__ = ("_buffer", "_checked", "_empty_lines", "_first_line", "_max_head", "_max_target", "_scanned")
+    __slots__ = ("_buffer", "_checked", "_empty_lines", "_first_line", "_max_head", "_max_target", "_scanned", "begun")
 
     def __init__(self, max_head: int, max_target: int) -> None:
         self._max_head = max_head
@@ -26,15 +27,11 @@ class HeadBuffer:
 
     def _clear(self) -> None:
         self._buffer.clear()
+        self.begun = False
         self._scanned = 0  # how much was searched for the end
         self._checked = 0  # how much was judged line by line
         self._first_line = True
         self._empty_lines = 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether a part of a head is waiting for the rest."""
-        return bool(self._buffer)
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Take the next bytes. (head, what follows it) once the head is whole, else None.
@@ -43,14 +40,16 @@ class HeadBuffer:
         Raises Malformed when it is too large, or when what is here can never become a good request.
         """
         buffer = self._buffer
-        if not buffer and data[0] > 0x20:
+        if not self.begun and data[0] > 0x20:
             end = data.find(b"\r\n\r\n")
             if 0 <= end <= self._max_head:
                 return data[: end + 2], data[end + 4 :]
         buffer += data
+        self.begun = True
         if self._first_line and buffer[0] <= 0x20:
             self._skip_empty_lines()
             if not buffer:
+                self.begun = False
                 return None
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end > self._max_head or (end < 0 and len(buffer) > self._max_head):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 
-from proxy.core.http1 import Malformed, RequestHead, parse_request
+from proxy.core.http1 import MAX_DIGITS, Malformed, RequestHead, parse_request
 
 _KEPT = 512  # heads
 _KEPT_SIZE = 4096  # bytes of a head that is worth keeping
-_LENGTH = re.compile(rb"\r\n(?i:content-length):[ \t]*([0-9]{1,18})[ \t]*\r\n")
+_LENGTH = re.compile(rb"\r\n(?i:content-length):[ \t]*([0-9]{1,%d})[ \t]*\r\n" % MAX_DIGITS)
 # Whether these may have a body depends on its length: they are parsed every time.
 _JUDGED_BY_LENGTH = frozenset(("CONNECT", "TRACE"))
 
@@ -36,11 +36,52 @@ def read_head(block: bytes, max_fields: int = 128) -> RequestHead:
         return head
     if len(known.headers) > max_fields:
         raise Malformed("too_many_headers", 431)
-    if found is None or found[1] == known.headers[known.length_at][1]:
+    return known if found is None else _of_length(known, found[1])
+
+
+def _of_length(known: RequestHead, digits: bytes) -> RequestHead:
+    """The same head with this Content-Length."""
+    at = known.length_at
+    name, told = known.headers[at]
+    if digits == told:
         return known
     headers = known.headers.copy()
-    headers[known.length_at] = (headers[known.length_at][0], found[1])
+    headers[at] = (name, digits)
     return RequestHead(
-        *(known.method, known.target, known.minor, headers, known.host, int(found[1]), known.keep_alive),
-        *(known.expects_continue, known.length_at, known.key),
+        *(known.method, known.target, known.minor, headers, known.host, int(digits), known.keep_alive),
+        *(known.expects_continue, at, known.key),
     )
+
+
+class HeadReader:
+    """Reads the heads of one connection as `read_head` does. One that only differs from the head before it by the
+    digits of its length, as most do, is not even looked up."""
+
+    __slots__ = ("_after", "_before", "_last", "_max_fields")
+
+    def __init__(self, max_fields: int) -> None:
+        self._max_fields = max_fields
+        self._last: RequestHead | None = None
+        self._before = self._after = b""  # of the last head: its bytes around the digits; all of them where it has none
+
+    def read(self, block: bytes) -> RequestHead:
+        """Raises Malformed."""
+        last = self._last
+        if last is not None:
+            before, after = self._before, self._after
+            if last.length_at < 0:
+                if block == before:
+                    return last
+            elif block.startswith(before) and block.endswith(after):
+                digits = block[len(before) : -len(after)]
+                if digits.isdigit() and len(digits) <= MAX_DIGITS:
+                    return _of_length(last, digits)
+        head = read_head(block, self._max_fields)
+        if head.key is None:
+            self._last = None
+        else:
+            self._last = head
+            found = _LENGTH.search(block)
+            start, end = (len(block), len(block)) if found is None else found.span(1)
+            self._before, self._after = block[:start], block[end:]
+        return head

@@ -9,7 +9,9 @@ chosen; what is passed on is always written anew by us. Must not know rules, soc
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum
+from operator import itemgetter
 
 import msgspec
 
@@ -60,6 +62,9 @@ class Framing(Enum):
     CLOSE = "close"  # by the end of the connection
 
 
+NO_BODY, BY_LENGTH, CHUNKED, BY_CLOSE = Framing  # by a name of their own: an enumeration is slow to be asked for them
+
+
 class ResponseHead(msgspec.Struct, gc=False):
     """A response's head. length: Content-Length where it was given (also for HEAD and 304, where no body follows)."""
 
@@ -83,7 +88,8 @@ _OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]")
 _FIELD_LINE = re.compile(_TOKEN + rb":" + _VALUE)
 _FIELD = re.compile(rb"([^:]+):[ \t]*(.*[!-\xff])?[ \t]*\r\n")  # of lines that were checked
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + _VALUE + rb"))?\r\n")
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+MAX_DIGITS = 18  # of a length
+_DIGITS = re.compile(rb"[0-9]{1,%d}" % MAX_DIGITS)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE_BREAK = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _VALUE + rb")?")
@@ -249,39 +255,34 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
 
     Tolerates bare LF, folded lines (joined by one space) and white space before a colon (removed), RFC 9112 §5.
     """
-    fields = _usual_fields(block)
-    if fields is None:
+    read = _usual_fields(block)
+    if read is None:
         block = _FOLD.sub(b" ", re.sub(rb"\r?\n", b"\r\n", block))
         block = re.sub(rb"(?m)^(" + _TOKEN + rb")[ \t]+:", rb"\1:", block)
-        fields = _usual_fields(block)
-        if fields is None:
+        read = _usual_fields(block)
+        if read is None:
             raise Malformed("bad_response_head", 502)
-    (minor, status, reason), noted = fields
-    if len(noted) > max_fields:
+    (minor, status, reason), lines = read
+    if len(lines) > max_fields:
         raise Malformed("bad_response_head", 502)
     keep_alive = minor == 1
     length: int | None = None
     coding: bytes | None = None
     keep_alive_s: int | None = None
-    headers: list[Field] = []
-    for field, key in noted:
-        headers.append(field)
-        if not key:
-            continue
-        value = field[1]
+    for (_, value), key in filter(_key_of, lines):
         if key == b"content-length":
             for part in _list(value) if b"," in value else (value,):
-                if not _DIGITS.fullmatch(part) or (length is not None and int(part) != length):
+                if not (part.isdigit() and len(part) <= MAX_DIGITS) or (length is not None and int(part) != length):
                     raise Malformed("bad_response_length", 502)
                 length = int(part)
-        elif key == b"transfer-encoding":
-            coding = value.lower() if coding is None else coding + b"," + value.lower()
         elif key == b"connection":
             options = value.lower()
             if b"close" in options and b"close" in _list(options):
                 keep_alive = False
             elif minor == 0 and b"keep-alive" in _list(options):
                 keep_alive = True
+        elif key == b"transfer-encoding":
+            coding = value.lower() if coding is None else coding + b"," + value.lower()
         elif key == b"keep-alive" and (seconds := _KEEP_ALIVE_S.search(value)):
             keep_alive_s = int(seconds[1])
     if coding is not None:
@@ -290,25 +291,45 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
         if length is not None:  # RFC 9112 §6.3: the coding wins, and the connection is not trusted again
             length, keep_alive = None, False
     if method == "HEAD" or status < 200 or status in (204, 304):
-        framing = Framing.NONE
+        framing = NO_BODY
     elif coding is not None:
-        framing = Framing.CHUNKED
+        framing = CHUNKED
     elif length is not None:
-        framing = Framing.LENGTH
+        framing = BY_LENGTH
     else:
-        framing, keep_alive = Framing.CLOSE, False
-    return ResponseHead(status, reason, minor, headers, framing, length, keep_alive, keep_alive_s)
+        framing, keep_alive = BY_CLOSE, False
+    return ResponseHead(status, reason, minor, [*map(_field_of, lines)], framing, length, keep_alive, keep_alive_s)
 
 
 # What single lines of responses mean, by their bytes: an API says most of them again with every answer.
 _LINES_KEPT = 1024
 _LINE_SIZE_KEPT = 128
+_Line = tuple[Field, bytes]  # a field, and what a parser makes of its name
+_field_of: Callable[[_Line], Field] = itemgetter(0)
+_key_of: Callable[[_Line], bytes] = itemgetter(1)
 _known_status: dict[bytes, tuple[int, int, bytes]] = {}
-_known_lines: dict[bytes, tuple[Field, bytes]] = {}
 
 
-def _usual_fields(block: bytes) -> tuple[tuple[int, int, bytes], list[tuple[Field, bytes]]] | None:
-    """((minor, status, reason), fields with what a parser makes of their names); None unless the head is strict."""
+class _KnownLines(dict[bytes, _Line]):
+    """What a header line without its CRLF says, by subscription; KeyError where it is not a strict one."""
+
+    def __missing__(self, line: bytes) -> _Line:
+        if not _FIELD_LINE.fullmatch(line):
+            raise KeyError(line)
+        name, _, value = line.partition(b":")
+        known = ((name, value.strip(b" \t")), NOTED[name])
+        if len(line) <= _LINE_SIZE_KEPT:
+            if len(self) >= _LINES_KEPT:
+                self.clear()
+            self[line] = known
+        return known
+
+
+_known_lines = _KnownLines()
+
+
+def _usual_fields(block: bytes) -> tuple[tuple[int, int, bytes], list[_Line]] | None:
+    """((minor, status, reason), the lines); None unless the head is strict."""
     first, *lines = block.split(b"\r\n")
     status = _known_status.get(first)
     if status is None:
@@ -322,20 +343,10 @@ def _usual_fields(block: bytes) -> tuple[tuple[int, int, bytes], list[tuple[Fiel
             _known_status[first] = status
     if not lines or lines.pop():
         return None
-    fields = []
-    for line in lines:
-        known = _known_lines.get(line)
-        if known is None:
-            if not _FIELD_LINE.fullmatch(line):
-                return None
-            field: Field = _FIELD.findall(line + b"\r\n")[0]
-            known = (field, NOTED[field[0]])
-            if len(line) <= _LINE_SIZE_KEPT:
-                if len(_known_lines) >= _LINES_KEPT:
-                    _known_lines.clear()
-                _known_lines[line] = known
-        fields.append(known)
-    return status, fields
+    try:
+        return status, [*map(_known_lines.__getitem__, lines)]
+    except KeyError:
+        return None
 
 
 # --- bodies ---------------------------------------------------------------------------------------------------------

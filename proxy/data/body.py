@@ -13,6 +13,7 @@ from proxy.core.http1 import Field
 
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
+_NO_TRAILERS: list[Field] = []  # never changed
 
 
 class Body:
@@ -60,7 +61,7 @@ class Body:
         self.length = length
         self.received = 0
         self.complete = False
-        self.trailers: list[Field] = []
+        self.trailers = _NO_TRAILERS
 
     # the receiving side
 
@@ -167,3 +168,36 @@ class Body:
             await waiter
         finally:
             self._waiter = None
+
+
+class WholeBody(Body):
+    """A body that was here together with its head: nobody waits for it, and no sender is held back."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = self.received = len(data)
+        self.complete = True
+        self.trailers = _NO_TRAILERS
+
+    @property
+    def paused(self) -> bool:
+        return False
+
+    @property
+    def waited_for(self) -> bool:
+        return False
+
+    async def read(self, limit: int) -> bytes | None:
+        return self._take() if self.received <= limit else None
+
+    async def next(self) -> bytes:
+        return self._take()
+
+    def take_whole(self) -> bytes:
+        return self._take()
+
+    def _take(self) -> bytes:
+        data, self._data = self._data, b""
+        return data

@@ -12,8 +12,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from proxy.core.http1 import ChunkedDecoder, Framing, Malformed, ResponseHead, head_end, last_chunk, parse_response
-from proxy.data.body import Body
+from proxy.core.http1 import (
+    BY_CLOSE,
+    BY_LENGTH,
+    CHUNKED,
+    NO_BODY,
+    ChunkedDecoder,
+    Malformed,
+    ResponseHead,
+    head_end,
+    last_chunk,
+    parse_response,
+)
+from proxy.data.body import Body, WholeBody
 from proxy.data.deadlines import Deadlines
 from proxy.data.dial import UpstreamError, UpstreamTimeout
 
@@ -92,15 +103,16 @@ class Call:
     )
 
     def __init__(
-        self, connection: Line, method: str, attempt: Attempt, read_timeout_s: float, total_deadline: float
+        self, connection: Line, method: str, attempt: Attempt, read_timeout_s: float, total_deadline: float, now: float
     ) -> None:
+        """now, total_deadline: loop time."""
         self._connection = connection
         self._loop = loop = connection.loop
         self._method = method
         self._attempt = attempt
         self._read_timeout_s = read_timeout_s
         self._total_deadline = total_deadline
-        self._active_at = now = loop.time()
+        self._active_at = now
         self.due_s = min(now + read_timeout_s, total_deadline)
         connection.deadlines.watch(self)
         self._gather: asyncio.TimerHandle | None = None
@@ -171,16 +183,19 @@ class Call:
     # receiving
 
     def receive(self, data: bytes) -> None:
-        self._active_at = self._loop.time()
         if self.early is not None:
             self.early += data
             return
+        body = self.body
         try:
-            if self.body is None:
+            if body is None:
                 self._attempt.responded = True
                 self._read_head(data)
+                body = self.body
             else:
-                self._feed(self.body, data)
+                self._feed(body, data)
+            if body is None or not body.complete:
+                self._active_at = self._loop.time()
         except Malformed as problem:
             self.fail(UpstreamBroken(problem.code, True))
 
@@ -210,17 +225,18 @@ class Call:
         self.head = head
         connection = self._connection
         framing = head.framing
-        length = 0 if framing is Framing.NONE else head.length if framing is Framing.LENGTH else None
+        length = head.length if framing is BY_LENGTH else 0 if framing is NO_BODY else None
+        if length is not None and length <= len(data):
+            self.body = WholeBody(data[:length])
+            self._end(alone=length == len(data))
+            return
         body = self.body = Body(self._loop, length, connection.pause_reading, connection.resume_reading)
-        if length == 0:
-            self._end(body, data)
-        else:
-            if framing is Framing.CHUNKED:
-                self._decoder = ChunkedDecoder()
-            elif length is not None:
-                self._expected = length
-            if data:
-                self._feed(body, data)
+        if framing is CHUNKED:
+            self._decoder = ChunkedDecoder()
+        elif length is not None:
+            self._expected = length
+        if data:
+            self._feed(body, data)
         if body.complete or length is None or length > GATHER_LIMIT:
             self._announce()
         else:
@@ -231,8 +247,7 @@ class Call:
         self._connection.pause_reading()
         self.early = data
         self.head = head
-        self.body = Body(self._loop, 0, self._connection.pause_reading, self._connection.resume_reading)
-        self.body.complete = True
+        self.body = WholeBody(b"")
         self._stop()
         self._announce()
 
@@ -258,29 +273,29 @@ class Call:
         if data:
             body.feed(data)
         if done:
-            self._end(body, rest)
+            body.end(decoder.trailers if decoder is not None else None)
+            self._end(alone=not rest)
 
-    def _end(self, body: Body, rest: bytes) -> None:
-        """The answer is whole. Bytes beyond it, or an unfinished upload, cost the connection."""
-        body.end(self._decoder.trailers if self._decoder is not None else None)
-        self._stop()
+    def _end(self, alone: bool) -> None:
+        """The answer is whole. Bytes beyond it (it is not `alone`), or an unfinished upload, cost the connection."""
+        head, connection = self.head, self._connection
+        connection.deadlines.forget(self)
         self._announce()
+        reusable = alone and head is not None and head.keep_alive and not self._desync
         upload, self._upload = self._upload, None
-        keep_alive = self.head is not None and self.head.keep_alive
-        keep_alive_s = self.head.keep_alive_s if self.head is not None else None
-        reusable = keep_alive and not rest and not self._desync
         if upload is not None:  # answered before it had read everything (RFC 9112 §9.3)
             upload.cancel()
             reusable = False
-        self._connection.release(reusable, keep_alive_s)
+        connection.release(reusable, head.keep_alive_s if head is not None else None)
 
     def connection_ended(self, exc: Exception | None) -> None:
         """The connection is gone: that is an end only for a body that lasts until then."""
         body, head = self.body, self.head
-        if body is not None and head is not None and head.framing is Framing.CLOSE and exc is None:
+        if body is not None and head is not None and head.framing is BY_CLOSE and exc is None:
             self._connection.forget()
             head.keep_alive = False
-            self._end(body, b"")
+            body.end()
+            self._end(alone=True)
             return
         detail = "connection ended" if exc is None else (getattr(exc, "strerror", None) or type(exc).__name__)
         self.fail(UpstreamBroken(detail, self._attempt.sent))

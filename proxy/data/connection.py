@@ -26,9 +26,9 @@ from typing import Protocol
 import structlog
 
 from proxy.core.headbuffer import HeadBuffer
-from proxy.core.heads import read_head
+from proxy.core.heads import HeadReader
 from proxy.core.http1 import ChunkedDecoder, Malformed, RequestHead
-from proxy.data.body import Body
+from proxy.data.body import Body, WholeBody
 from proxy.data.exchange import BadRequest, Exchange, Handler, OnBadRequest, refusal
 
 log = structlog.get_logger()
@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         "_expected",
         "_handed_over",
         "_head",
+        "_heads",
         "_lingering",
         "_listener",
         "_loop",
@@ -102,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         limits = listener.limits
         self._head = HeadBuffer(limits.max_head, limits.max_target)
+        self._heads = HeadReader(limits.max_headers)
         self._pending = bytearray()  # pipelined requests: bytes after the one that is being handled
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
@@ -203,14 +205,15 @@ class Connection(asyncio.Protocol):
     # reading
 
     def _feed_head(self, data: bytes) -> None:
-        begun = self._head.begun
+        buffer = self._head
+        begun = buffer.begun
         try:
-            whole = self._head.feed(data)
+            whole = buffer.feed(data)
             if whole is None:
-                if not begun and self._head.begun:
+                if not begun and buffer.begun:
                     self.deadline = self._loop.time() + self._listener.limits.head_timeout_s
                 return
-            head = read_head(whole[0], self._listener.limits.max_headers)
+            head = self._heads.read(whole[0])
         except Malformed as problem:
             self._refuse(problem, None)
             return
@@ -221,18 +224,19 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
         self.deadline = inf
-        wanted = self._continue if head.expects_continue else None
-        body = Body(self._loop, head.length, self._pause_for_body, self._resume_for_body, wanted)
-        self._exchange = Exchange(self, head, body)
-        if head.length == 0:
-            body.complete = True
+        length = head.length
+        if length is not None and length <= len(rest):
+            self._exchange = Exchange(self, head, WholeBody(rest[:length]))
+            rest = rest[length:]
         else:
-            self._body = body
-            if head.length is None:
+            wanted = self._continue if head.expects_continue else None
+            body = self._body = Body(self._loop, length, self._pause_for_body, self._resume_for_body, wanted)
+            self._exchange = Exchange(self, head, body)
+            if length is None:
                 self._decoder = ChunkedDecoder()
             else:
                 self._decoder = None
-                self._expected = head.length
+                self._expected = length
             if rest:
                 try:
                     rest = self._feed_body(body, rest, first=True)
@@ -326,7 +330,15 @@ class Connection(asyncio.Protocol):
             while True:
                 exchange = self._exchange
                 if exchange is not None:
-                    await self._run(exchange)
+                    try:
+                        await self._listener.handler(exchange)
+                        if not exchange.finished:
+                            log.error("exchange.unanswered", method=exchange.method, started=exchange.started)
+                            self._give_up(exchange, Malformed("internal_error", 500))
+                    except BaseException as problem:
+                        if not self._survives(exchange, problem):
+                            raise
+                    self._after(exchange)
                     if self._exchange is not None:
                         await asyncio.sleep(0)  # the next one was here already: others have their turn first
                 elif self._transport is not None:
@@ -339,6 +351,8 @@ class Connection(asyncio.Protocol):
             self.cut(reset=True)
         finally:
             self._task = None
+            if self._exchange is not None:
+                self._leave()
 
     def _wake(self) -> None:
         """Let the task look: there is a request, or no connection any more."""
@@ -346,32 +360,32 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _run(self, exchange: Exchange) -> None:
-        try:
-            await self._listener.handler(exchange)
-            if not exchange.finished:
-                log.error("exchange.unanswered", method=exchange.method, started=exchange.started)
-                self._give_up(exchange, Malformed("internal_error", 500))
-        except asyncio.CancelledError:
+    def _survives(self, exchange: Exchange, problem: BaseException) -> bool:
+        """What becomes of the client of a handler that ended so; False: of us, the end too."""
+        if isinstance(problem, asyncio.CancelledError):
             exchange.keep_alive = False
             exchange.finished = True
             self.cut(reset=True)
-        except Malformed as problem:
+        elif isinstance(problem, Malformed):
             self._give_up(exchange, problem)
-        except ConnectionResetError:
+        elif isinstance(problem, ConnectionResetError):
             self.cut(reset=True)
-        except Exception:  # a mistake of ours: this client gets a 500, and the others do not notice
+        elif isinstance(problem, Exception):  # a mistake of ours: this client gets a 500, and the others do not notice
             log.exception("exchange.failed", method=exchange.method)
             self._give_up(exchange, Malformed("internal_error", 500))
-        finally:
-            self._exchange = None
-            if self._probe is not None:
-                self._probe.cancel()
-                self._probe = None
-            if self._handed_over:
-                self._listener.connections.discard(self)
-                self._listener.connection_closed()
-        self._after(exchange)
+        else:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        """The exchange is over: nobody is asked whether he is there any more, and a tunnel's connection is not ours."""
+        self._exchange = None
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        if self._handed_over:
+            self._listener.connections.discard(self)
+            self._listener.connection_closed()
 
     def _give_up(self, exchange: Exchange, problem: Malformed) -> None:
         if exchange.finished:
@@ -390,6 +404,7 @@ class Connection(asyncio.Protocol):
 
     def _after(self, exchange: Exchange) -> None:
         """The answer is out: read the next request, swallow the rest of this one, or close."""
+        self._leave()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -410,12 +425,13 @@ class Connection(asyncio.Protocol):
         if self._pending:
             buffered = bytes(self._pending) + rest
             self._pending.clear()
-        self._resume(2)
-        limits = self._listener.limits
-        if self._listener.draining or (self._eof and not buffered):
+        if self._paused_for:
+            self._resume(2)
+        listener = self._listener
+        if listener.draining or (self._eof and not buffered):
             self._close()
             return
-        self.deadline = self._loop.time() + limits.idle_timeout_s
+        self.deadline = self._loop.time() + listener.limits.idle_timeout_s
         if buffered:
             self._feed_head(buffered)
             if self._eof and self._head.begun and self._transport is not None and not self._lingering:

@@ -26,6 +26,7 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._members: set[Watched] = set()
+        self.forget = self._members.discard  # (member): it needs no look any more; twice is once
         self._timer: asyncio.TimerHandle | None = None
         self._at_s = inf
 
@@ -33,9 +34,6 @@ class Deadlines:
         self._members.add(member)
         if member.due_s < self._at_s:
             self._schedule(member.due_s)
-
-    def forget(self, member: Watched) -> None:
-        self._members.discard(member)
 
     def _schedule(self, at_s: float) -> None:
         if self._timer is not None:

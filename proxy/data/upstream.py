@@ -106,7 +106,8 @@ class UpstreamAnswer:
 
     def close(self) -> None:
         """Give the exchange up; at once, unless it was complete. May be called twice."""
-        self._call.cut()
+        if not self._body.complete:
+            self._call.cut()
 
 
 class _Connection(asyncio.Protocol):
@@ -130,7 +131,7 @@ class _Connection(asyncio.Protocol):
         self.pool = pool
         self.gather_s = pool.gather_s
         self.deadlines = pool.deadlines
-        self.loop = asyncio.get_running_loop()
+        self.loop = pool.loop
         self.origin = origin
         self.transport: asyncio.Transport  # set before anybody gets the connection
         self.write_paused = False
@@ -139,8 +140,8 @@ class _Connection(asyncio.Protocol):
         self._drain_waiter: asyncio.Future[None] | None = None
         self._poller: select.poll | None = None
 
-    def begin(self, method: str, attempt: Attempt, read_timeout_s: float, total_deadline: float) -> Call:
-        self._call = call = Call(self, method, attempt, read_timeout_s, total_deadline)
+    def begin(self, method: str, attempt: Attempt, read_timeout_s: float, total_deadline: float, now: float) -> Call:
+        self._call = call = Call(self, method, attempt, read_timeout_s, total_deadline, now)
         return call
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -242,7 +243,8 @@ class Pool:
         self._contexts: dict[str | None, ssl.SSLContext] = {} if tls is None else {None: tls}  # by the CAs' PEM text
         self._idle_timeout_s = idle_timeout_s
         self._max_idle = max_idle
-        self.deadlines = Deadlines(asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        self.deadlines = Deadlines(self.loop)
         self._idle: dict[Origin, list[_Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -272,7 +274,7 @@ class Pool:
         then to be taken over. Cancelling the waiting task closes the connection at once.
         Raises UpstreamUnreachable, UpstreamTimeout, UpstreamBroken; each says whether anything was `sent`.
         """
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         attempt = attempt if attempt is not None else Attempt()
         now = loop.time()
         total_deadline = inf if total_timeout_s is None else now + total_timeout_s
@@ -281,7 +283,8 @@ class Pool:
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(origin, min(connect_timeout_s, total_deadline - loop.time()), attempt)
-            call = connection.begin(method, attempt, read_timeout_s, total_deadline)
+                now = loop.time()
+            call = connection.begin(method, attempt, read_timeout_s, total_deadline, now)
             call.upgrade = upgrade
             try:
                 if isinstance(body, bytes):
@@ -377,12 +380,11 @@ class Pool:
 
     def _close_expired(self) -> None:
         self._sweep = None
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         for connection in [connection for idle in self._idle.values() for connection in idle]:
             if now >= connection.idle_until:
                 connection.kill()
         for origin in [origin for origin, idle in self._idle.items() if not idle]:
             del self._idle[origin]
         if self._idle:
-            loop = asyncio.get_running_loop()
-            self._sweep = loop.call_later(max(0.05, self._idle_timeout_s / 4), self._close_expired)
+            self._sweep = self.loop.call_later(max(0.05, self._idle_timeout_s / 4), self._close_expired)
