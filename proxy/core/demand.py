@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ _NOTHING = msgspec.Raw(b"")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
 
-class _Request(msgspec.Struct, gc=False):
+class Request(msgspec.Struct, gc=False):
     """What of a request bounds its answer. Members that may be large stay encoded."""
 
     model: Any = None
@@ -52,22 +53,18 @@ class _Request(msgspec.Struct, gc=False):
     candidateCount: Any = None
     max_tool_calls: Any = None
 
-    def limits(self) -> tuple[Any, ...]:
-        """What may say how many tokens the answer may have; None where it does not."""
-        return (
-            *(self.max_tokens, self.max_completion_tokens, self.max_output_tokens, self.max_tokens_to_sample),
-            *(self.max_new_tokens, self.max_gen_len, self.num_predict, self.maxOutputTokens),
-        )
 
-    def holders(self) -> tuple[msgspec.Raw, ...]:
-        """Members inside which bounds may stand."""
-        return (
-            *(self.generationConfig, self.generation_config, self.inferenceConfig, self.textGenerationConfig),
-            *(self.options, self.parameters),
-        )
+_decode_request = msgspec.json.Decoder(Request, float_hook=Decimal).decode
 
-
-_decode_request = msgspec.json.Decoder(_Request, float_hook=Decimal).decode
+# what may say how many tokens the answer may have, how many answers are wanted, and members inside which both may stand
+_limits_of = attrgetter(
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample"),
+    *("max_new_tokens", "max_gen_len", "num_predict", "maxOutputTokens"),
+)
+_times_of = attrgetter("n", "best_of", "num_generations", "candidateCount")
+_holders_of = attrgetter(
+    *("generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options", "parameters")
+)
 _LIMITS = frozenset(
     {
         "max_tokens",
@@ -83,18 +80,27 @@ _LIMITS = frozenset(
     }
 )
 _TIMES = frozenset({"n", "best_of", "num_generations", "candidateCount", "candidate_count"})
+_NO_TIMES = (None,) * 4
 _NO_HOLDERS = (_NOTHING,) * 6
 
-# what the model reads beyond the body's own text; the first letters alone spare most names the long comparison
+# What the model reads beyond the body's own text. By first letters, because this is asked of every name in every body.
 _ELSEWHERE = re.compile(
-    rb'"(?=[acdefgipstuvw])(?:(?:previous_response_id|file_id|file_data|file_url|cachedContent|cached_content|container|assistant_id)"\s*:\s*"'
-    rb'|(?:conversation|image_url|prompt_id|fileData|file_data|inlineData|inline_data|s3Location|web_search_options)"\s*:\s*["{]'
-    rb'|prompt"\s*:\s*\{'
-    rb'|type"\s*:\s*"(?:image|input_image|input_file|document|file|video|video_url|mcp|computer|code_|web_|file_search|image_gen'
+    rb'"(?=[acdefgipstuvw])(?:'
+    rb'type"\s*:\s*"(?:image|input_(?:image|file)|document|file|video|mcp|computer|code_|web_'
     rb"|search|openrouter:|x_search|advisor|tool_search|bash_|text_editor|memory)"
-    rb"|(?:googleSearch|google_search|googleSearchRetrieval|urlContext|url_context|codeExecution|code_execution|fileSearch"
-    rb'|googleMaps|enterpriseWebSearch|systemTool|connectors|documents|search_parameters|plugins)"\s*:'
-    rb'|(?:image|video|document)"\s*:\s*\{)'
+    rb'|assistant_id"\s*:\s*"'
+    rb'|c(?:ached(?:Content|_content)"\s*:\s*"|ontainer"\s*:\s*"|onversation"\s*:\s*["{]|onnectors"\s*:'
+    rb'|ode(?:Execution|_execution)"\s*:)'
+    rb'|document(?:s"\s*:|"\s*:\s*\{)'
+    rb'|enterpriseWebSearch"\s*:'
+    rb'|file(?:_(?:id|url)"\s*:\s*"|(?:_d|D)ata"\s*:\s*["{]|Search"\s*:)'
+    rb'|google(?:Search|_search|SearchRetrieval|Maps)"\s*:'
+    rb'|i(?:mage(?:_url"\s*:\s*["{]|"\s*:\s*\{)|nline(?:_d|D)ata"\s*:\s*["{])'
+    rb'|p(?:revious_response_id"\s*:\s*"|rompt(?:_id"\s*:\s*["{]|"\s*:\s*\{)|lugins"\s*:)'
+    rb'|s(?:3Location"\s*:\s*["{]|ystemTool"\s*:|earch_parameters"\s*:)'
+    rb'|url(?:Context|_context)"\s*:'
+    rb'|video"\s*:\s*\{'
+    rb'|web_search_options"\s*:\s*["{])'
 )
 _SEARCHES = re.compile(
     rb"web_search|search_parameters|googleSearch|google_search|:online|google_search_retrieval", re.IGNORECASE
@@ -119,68 +125,73 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     bounded: bool = False  # the request itself says how much the answer may be
 
 
-def model_of(outbound: Outbound, endpoint: Endpoint) -> str | None:
-    """The model that the request asks for: in the path, the JSON body or a form field."""
+def read(outbound: Outbound) -> Request | None:
+    """What the request's body says; None where there is none that was read, or it is no JSON object."""
+    return _decoded(outbound.body) if outbound.body else None
+
+
+def model_of(outbound: Outbound, endpoint: Endpoint, request: Request | None) -> str | None:
+    """The model that the request asks for: in the path, the JSON body (as `read` it) or a form field."""
     if endpoint.model is not None:
         return endpoint.model
     if outbound.websocket:
         return outbound.query_value("model") or outbound.query_value("deployment")
-    body = outbound.body
-    if not body:
-        return None
-    request = _decoded(body)
-    if request is None:
-        found = _FORM_MODEL.search(body[:65536])
-        return found.group(1).decode("utf-8", "replace").strip() if found else None
-    model = request.model
-    return model if isinstance(model, str) and model else None
+    if request is not None:
+        model = request.model
+        return model if isinstance(model, str) and model else None
+    found = _FORM_MODEL.search(outbound.body[:65536]) if outbound.body else None
+    return found.group(1).decode("utf-8", "replace").strip() if found else None
 
 
-def of(outbound: Outbound, endpoint: Endpoint, rule: Rule, window: int | None, model: str | None = None) -> Demand:
+def of(
+    outbound: Outbound, endpoint: Endpoint, rule: Rule, window: int | None, model: str | None, request: Request | None
+) -> Demand:
     """The most that this request can use.
 
-    window: the model's context window as the catalogue knows it. model: the name where it is already known.
+    window: the model's context window as the catalogue knows it. model, request: as `model_of` and `read` found them.
     """
     body = outbound.body
-    model = model or model_of(outbound, endpoint)
     most = rule.max_input_tokens or window or DEFAULT_WINDOW
     if body is None:
         size = outbound.body_size
         least_known = most if size is None or size > 0 else 0
-        return Demand(model, _counts(least_known, rule, endpoint, rule.max_output_tokens, 0, None), True, True, True)
-    request = _decoded(body)
+        return Demand(model, _counts(least_known, rule, endpoint, rule.max_output_tokens, 0), True, True, True)
     output = rule.max_output_tokens
     if request is None:
         times = _FORM_TIMES.search(body)
         if endpoint.name == "images":
             output = IMAGE_TOKENS * (int(times.group(1)) if times else 1)
-        return Demand(model, _counts(most, rule, endpoint, output, len(body), request), True, True, True)
+        return Demand(model, _counts(most, rule, endpoint, output, len(body)), True, True, True)
     asked, repeats = _asked(request)
+    bounded = asked is not None and rule.price.catalog not in _UNBOUNDED_REASONING
     if asked is not None:
-        output = max(asked, output) if rule.price.catalog in _UNBOUNDED_REASONING else asked
+        output = asked if bounded else max(asked, output)
     if endpoint.name == "images":
         output = IMAGE_TOKENS
     output *= repeats
     elsewhere = _ELSEWHERE.search(body) is not None
-    input_tokens = most if elsewhere else _input_tokens(body, model)
-    if rule.max_input_tokens is not None or window is not None:
-        input_tokens = min(input_tokens, most)
-    searches = 0
+    # far quicker than searches that ignore case, or in bytes; a body of pictures is spared
+    small = "" if elsewhere else body.lower().decode("latin-1")
+    input_tokens = most if elsewhere else _input_tokens(body, small, model)
+    if input_tokens > most and (rule.max_input_tokens is not None or window is not None):
+        input_tokens = most
+    counts = _counts(input_tokens, rule, endpoint, output, len(body))
     if (elsewhere and _SEARCHES.search(body)) or (model is not None and ("search" in model or ":online" in model)):
         limit = request.max_tool_calls
-        searches = limit if type(limit) is int and limit > 0 else SEARCHES
-    counts = _counts(input_tokens, rule, endpoint, output, len(body), request)
-    if searches:
-        counts["web_searches"] = searches
-    writes = b"cache_control" in body or b"cachePoint" in body
-    media = elsewhere or _speaks_of_media(body) or (model is not None and _is_media(model))
-    bounded = asked is not None and rule.price.catalog not in _UNBOUNDED_REASONING
+        counts["web_searches"] = limit if type(limit) is int and limit > 0 else SEARCHES
+    writes = (elsewhere or "cache" in small) and (b"cache_control" in body or b"cachePoint" in body)
+    media = (
+        elsewhere
+        or "audio" in small
+        or "image" in small
+        or "video" in small
+        or "modalit" in small
+        or (model is not None and _is_media(model))
+    )
     return Demand(model, counts, writes, writes and b'"1h"' in body, media, bounded)
 
 
-def _counts(
-    input_tokens: int, rule: Rule, endpoint: Endpoint, output: int, size: int, request: _Request | None
-) -> dict[str, int]:
+def _counts(input_tokens: int, rule: Rule, endpoint: Endpoint, output: int, size: int) -> dict[str, int]:
     counts = {"input_tokens": input_tokens}
     if endpoint.name not in _WITHOUT_OUTPUT:
         counts["output_tokens"] = output
@@ -197,20 +208,16 @@ def _counts(
     return counts
 
 
-def _input_tokens(body: bytes, model: str | None) -> int:
-    if b"\\u" in body:
+def _input_tokens(body: bytes, small: str, model: str | None) -> int:
+    """small: the body in lower case."""
+    if "\\" in small and b"\\u" in body:
         try:
             body = msgspec.json.encode(msgspec.json.decode(reading.mend(body) or body))  # an escape is one character
         except _UNREADABLE:
             return len(body) + MARGIN
     bound = tokens.bound(body, model)
-    tools = (b"tool" in body or b"functions" in body) and _TOOLS.search(body) is not None
+    tools = ("tool" in small or "functions" in small) and _TOOLS.search(body) is not None
     return bound + MARGIN + (TOOLS_MARGIN if tools else 0) + bound // 16
-
-
-def _speaks_of_media(body: bytes) -> bool:
-    small = body.lower()  # far quicker than a search that ignores case
-    return b"audio" in small or b"image" in small or b"video" in small or b"modalit" in small
 
 
 @lru_cache(maxsize=1024)
@@ -218,46 +225,38 @@ def _is_media(model: str) -> bool:
     return _MEDIA_MODEL.search(model) is not None
 
 
-def _asked(request: _Request) -> tuple[int | None, int]:
+def _asked(request: Request) -> tuple[int | None, int]:
     """The request's own bound of output tokens, None without one, and how many answers it wants."""
-    limits = [number for item in request.limits() if item is not None and (number := _whole(item)) is not None]
-    repeats = 1
-    for item in (request.n, request.best_of, request.num_generations, request.candidateCount):
-        if item is not None and (number := _whole(item)) is not None:
-            repeats = max(repeats, number)
-    holders = request.holders()
+    asked, repeats = 0, 1
+    for item in _limits_of(request):
+        if item is not None and (number := _whole(item)) > asked:
+            asked = number
+    times, holders = _times_of(request), _holders_of(request)
+    if times != _NO_TIMES:
+        for item in times:
+            repeats = max(repeats, _whole(item))
     if holders != _NO_HOLDERS:
         for raw in holders:
             holder = reading.value(raw) if raw is not _NOTHING else None
             for key, item in holder.items() if isinstance(holder, dict) else ():
                 if type(item) is int and item > 0:
                     if key in _LIMITS:
-                        limits.append(item)
+                        asked = max(asked, item)
                     elif key in _TIMES:
                         repeats = max(repeats, item)
-    return (max(limits) if limits else None), min(repeats, 1000)
+    return asked or None, min(repeats, 1000)
 
 
-def _whole(found: Any) -> int | None:
+def _whole(found: Any) -> int:
+    """A whole number above 0; 0 where it is none."""
     if isinstance(found, Decimal) and found.is_finite() and found == found.to_integral_value():
         found = int(found)
-    return found if type(found) is int and found > 0 else None
+    return found if type(found) is int and found > 0 else 0
 
 
-_LAST_KEPT = 256 * 1024  # bytes
-_last: tuple[bytes, _Request | None] = (b"", None)  # every body is looked at twice: for its model, and for its bounds
-
-
-def _decoded(body: bytes) -> _Request | None:
-    global _last
-    known, request = _last
-    if known is body and body:
-        return request
+def _decoded(body: bytes) -> Request | None:
     try:
-        request = _decode_request(body)
+        return _decode_request(body)
     except _UNREADABLE:
         mended = reading.mend(body)
-        request = None if mended is None else _decoded(mended)
-    if len(body) <= _LAST_KEPT:
-        _last = (body, request)
-    return request
+        return None if mended is None else _decoded(mended)

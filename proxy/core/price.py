@@ -89,7 +89,8 @@ def estimate(
     endpoint = endpoint_of(price.catalog or "", outbound)
     if endpoint.billing is Billing.FREE:
         return Estimate(amounts.nothing(rules, price), "free")
-    model = demand.model_of(outbound, endpoint)
+    request = demand.read(outbound)
+    model = demand.model_of(outbound, endpoint, request)
     entry = catalog.find(price.catalog, model) if price.catalog is not None and model else None
     if price.catalog is not None and not model and endpoint.billing is Billing.USAGE:
         entry = catalog.dearest(price.catalog, now_ms)  # the body does not show which: it may be any
@@ -100,7 +101,7 @@ def estimate(
         if entry is not None and entry.given_away and endpoint.billing is Billing.USAGE:
             return Estimate(amounts.nothing(rules, price), "free", model)
         return Estimate(amounts.nothing(rules, price), "exact", model, problem=problem)
-    wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model)
+    wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model, request)
     if not explain and learned is None and entry is not None:
         known = amounts.tariff_of(rules, price, entry, now_ms)
         cost = known.before(wanted, entry.implicit_cache_writes or wanted.writes_cache) if known is not None else None

@@ -7,12 +7,10 @@ The vocabularies take 65 MB, so they are loaded with the first text of a model t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 EXACT_CAP = 256 * 1024  # characters that are counted exactly; above, the bound by bytes holds
-_NO_LIMIT = 1 << 30
 
 _VENDOR = re.compile(r"^(?:[\w.-]+/)*(?:openai[/.])?")
 _ENCODINGS = (
@@ -32,11 +30,13 @@ def encoding_of(model: str) -> str | None:
     return next((encoding for pattern, encoding in _ENCODINGS if pattern.match(name)), None)
 
 
-@lru_cache(maxsize=1)
-def _library() -> Any:
+@lru_cache(maxsize=8)
+def _counter(encoding: str) -> Callable[[str], int]:
+    """How this encoding counts. The library's own functions look the encoding up for each text."""
     import toktok
 
-    return toktok
+    counter: Callable[[str], int] = toktok._encoding(encoding).count
+    return counter
 
 
 def load(model: str) -> None:
@@ -48,7 +48,7 @@ def load(model: str) -> None:
 
 def count(text: str, encoding: str) -> int:
     """Exact number of tokens of one text."""
-    return int(_library().truncate(text, _NO_LIMIT, encoding)[1])
+    return _counter(encoding)(text)
 
 
 def bound(text: bytes, model: str | None) -> int:
@@ -72,5 +72,5 @@ def count_deltas(texts: Sequence[str], model: str | None) -> int:
     encoding = encoding_of(model) if model else None
     if encoding is None:
         return sum((len(text.encode("utf-8", "replace")) + 2) // 3 for text in texts)
-    library = _library()
-    return sum(max(1, library.truncate(text, _NO_LIMIT, encoding)[1]) for text in texts)
+    counter = _counter(encoding)
+    return sum(max(1, counter(text)) for text in texts)

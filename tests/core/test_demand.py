@@ -9,13 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core import demand
-from proxy.core.endpoint import Billing, classify
-from proxy.core.model import Outbound
+from proxy.core.endpoint import Billing, Endpoint, classify
+from proxy.core.model import Outbound, Rule
 from tests.core.exchanges import catalog_rule
 from tests.core.shapes import SHAPES, js
 
 HELLO = [{"role": "user", "content": "hello"}]
 WINDOW = 200_000
+
+
+def demanded(call: Outbound, endpoint: Endpoint, rule: Rule, window: int | None = WINDOW) -> demand.Demand:
+    request = demand.read(call)
+    return demand.of(call, endpoint, rule, window, demand.model_of(call, endpoint, request), request)
 
 
 def wanted(
@@ -24,7 +29,7 @@ def wanted(
     raw = body if isinstance(body, bytes) else js(body)
     call = Outbound("POST", "https", "api", 443, path, "", (), raw, len(raw))
     chosen = catalog_rule(provider, **changes)
-    return dict(demand.of(call, classify(provider, "POST", path), chosen, WINDOW).counts)
+    return dict(demanded(call, classify(provider, "POST", path), chosen).counts)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,7 @@ def test_what_writes_nothing_has_no_output(path: str) -> None:
 
 def test_a_body_that_was_not_read_counts_as_a_full_window() -> None:
     call = Outbound("POST", "https", "api", 443, "/v1/chat/completions", "", (), None, 10**8)
-    found = demand.of(call, classify("openai", "POST", call.path), catalog_rule("openai"), WINDOW)
+    found = demanded(call, classify("openai", "POST", call.path), catalog_rule("openai"))
     assert found.counts["input_tokens"] == WINDOW
     assert found.media
 
@@ -131,15 +136,15 @@ def test_a_form_names_its_model() -> None:
     )
     call = Outbound("POST", "https", "api", 443, "/v1/audio/transcriptions", "", (), form, len(form))
     endpoint = classify("openai", "POST", call.path)
-    assert demand.model_of(call, endpoint) == "whisper-1"
-    assert demand.of(call, endpoint, catalog_rule("openai"), None).counts["audio_seconds"] == 300
+    assert demand.model_of(call, endpoint, demand.read(call)) == "whisper-1"
+    assert demanded(call, endpoint, catalog_rule("openai"), None).counts["audio_seconds"] == 300
 
 
 def test_half_a_surrogate_pair_does_not_hide_the_model() -> None:
     body = rb'{"model": "gpt-4o", "max_tokens": 7, "messages": [{"content": "\ud83d"}]}'
     assert wanted(body)["output_tokens"] == 7
     call = Outbound("POST", "https", "api", 443, "/v1/chat/completions", "", (), body, len(body))
-    assert demand.model_of(call, classify("openai", "POST", call.path)) == "gpt-4o"
+    assert demand.model_of(call, classify("openai", "POST", call.path), demand.read(call)) == "gpt-4o"
 
 
 def test_escapes_do_not_inflate_the_bound() -> None:
