@@ -15,7 +15,8 @@ import msgspec
 
 from proxy.core.outcome import End
 
-_PLAIN: Final = frozenset({dict, list, tuple, str, bytes, int, float, bool, type(None)})
+# Types of results that say nothing of a status, are no streams, and are not awaited.
+PLAIN: Final = frozenset({dict, list, tuple, str, bytes, int, float, bool, type(None)})
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = ((b"content-type", b"application/json"),)
@@ -107,7 +108,7 @@ def event(item: Any) -> bytes | None:
 
 def status_of(thing: Any) -> int | None:
     """The HTTP status that a response, or the exception of an SDK, carries."""
-    if type(thing) in _PLAIN:
+    if type(thing) in PLAIN:
         return None
     for holder in (thing, getattr(thing, "response", None)):
         for name in ("status_code", "status", "code", "http_status"):

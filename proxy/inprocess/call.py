@@ -30,7 +30,7 @@ from proxy.core.model import (
     State,
     Usage,
 )
-from proxy.core.outcome import End, Outcome, judge
+from proxy.core.outcome import End, Outcome, Verdict, judge
 from proxy.data.charge import Charge
 from proxy.data.inbound import Call as PricedCall
 from proxy.inprocess import answers
@@ -39,6 +39,7 @@ from proxy.inprocess.errors import BudgetExceededException, refusal
 from proxy.inprocess.errors import amount as amount_of
 from proxy.inprocess.host import Host
 from proxy.inprocess.question import (
+    ENDED_WELL,
     Amount,
     Question,
     Terms,
@@ -63,26 +64,27 @@ class Call:
     id: of its ledger entry. reserved: what it holds, in `currency`. rule: which rule prices it.
     """
 
+    _seen: Reading | None = None
+    _charge: Charge | None = None
+    _stated: Amount | None = None
+    _tokens_checked = 0
+    _largest_piece = 0
+    _held: int | None = None  # atoms, once it has grown
+    _growing: threading.Event | None = None
+    _exhausted: Denied | None = None
+    _how = End.ANSWERED
+    _took_ms: int | None = None  # until a stream began
+    _pause_until_ms: int | None = None
+    _bill: Bill | None = None
+
     def __init__(self, host: Host, terms: Terms, asked: Question, ticket: Admitted, line: Line | None) -> None:
         self._host = host
         self._terms = terms
         self._question = asked
         self._ticket = ticket
         self._line = line  # that asked, and states the end
-        self._reading = Reading(asked, terms)
-        self._charge: Charge | None = None
-        self._stated: Amount | None = None
         self._began_s = time.monotonic()
         self._ended = threading.Lock()  # taken by whoever ends the call
-        self._tokens_checked = self._largest_piece = 0
-        self._reserved_atoms = ticket.reserved.get(ticket.ask.currency, 0)
-        self._growing: threading.Event | None = None
-        self._exhausted: Denied | None = None
-        self._how = End.ANSWERED
-        self._took_ms: int | None = None  # until a stream began
-        self._pause_until_ms: int | None = None
-        self._bill: Bill | None = None
-        self._released = False
 
     @property
     def id(self) -> str:
@@ -95,6 +97,10 @@ class Call:
     @property
     def reserved(self) -> Decimal:
         return amount_of(self._reserved_atoms, self.currency)
+
+    @property
+    def _reserved_atoms(self) -> int:
+        return self._held if self._held is not None else self._ticket.reserved.get(self.currency, 0)
 
     @property
     def rule(self) -> str:
@@ -147,15 +153,19 @@ class Call:
         """The function returned. Raises nothing: whoever has a result gets it."""
         if not self._ended.acquire(blocking=False):
             return
-        bill, usage = None, Usage(status=200, sent=True, seconds=self._seconds)
+        usual = bill = usage = None
         try:
-            bill = self._own_bill(result)
-            if bill is None:
-                usage = self._usage_of(result)
+            usual = self._usual_bill(result)
+            if usual is None:
+                bill = self._own_bill(result)
+                usage = self._usage_of(result) if bill is None else None
         except Exception:  # the program's own function: its call was made, and is charged all the same
             log.exception("cost.failed", function=self._terms.name, api=self._terms.api)
             bill = self._estimate_stands(COST_FAILED)
-        self._settle(usage, bill)
+        if usual is not None:
+            self._settle_as_usual(usual)
+        else:
+            self._settle(usage or Usage(status=ENDED_WELL, sent=True, seconds=self._seconds), bill)
 
     def end_of_stream(self) -> None:
         """The stream that the function returned has come to its end."""
@@ -204,7 +214,6 @@ class Call:
     def release(self) -> None:
         """The API was not called: nothing is charged, and no ledger entry is written."""
         if self._ended.acquire(blocking=False):
-            self._released = True
             self._host.void(self._ticket.ask, self._line)
 
     # --- streams -------------------------------------------------------------------------------------------------
@@ -251,7 +260,7 @@ class Call:
             if not await charge.keep_ahead(usage, ahead):
                 detail = {"text": "stream_ran_out", "function": self._terms.name}
                 self._exhausted = Denied(Reason.BUDGET_INSUFFICIENT, 402, charge.ticket.tightest, detail=detail)
-            self._reserved_atoms = charge.ticket.reserved.get(self.currency, 0)
+            self._held = charge.ticket.reserved.get(self.currency, 0)
         finally:
             done.set()
 
@@ -271,12 +280,38 @@ class Call:
     # --- inside --------------------------------------------------------------------------------------------------
 
     @property
+    def _reading(self) -> Reading:
+        """What results have told; of an ordinary call nobody asks."""
+        reading = self._seen
+        if reading is None:
+            reading = self._seen = Reading(self._question, self._terms)
+        return reading
+
+    @property
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began_s) * 1000)
 
     @property
     def _seconds(self) -> Decimal:
         return Decimal(self._elapsed_ms) / 1000
+
+    def _usual_bill(self, result: Any) -> Bill | None:
+        """The bill of every such call, where this one ended as they do; None: look at what became of it."""
+        bill, ticket = self._question.usual, self._ticket
+        if bill is None or self._stated is not None or self._charge is not None or self._took_ms is not None:
+            return None
+        if not self._question.holds_at(ticket.now_ms) or answers.status_of(result) is not None:
+            return None
+        return bill
+
+    def _settle_as_usual(self, bill: Bill) -> None:
+        outcome = Outcome(Verdict.SUCCESS, self._elapsed_ms)
+        self._bill = bill
+        try:
+            self._host.settle(self._ticket, self._line, bill, ENDED_WELL, learn=False, outcome=outcome)
+        except Exception:
+            self._bill = bill = self._new_charge().failed()
+            self._host.settle(self._ticket, self._line, bill, ENDED_WELL, learn=False, outcome=outcome)
 
     def _usage_of(self, result: Any) -> Usage:
         """What the rule needs of a result that came whole."""

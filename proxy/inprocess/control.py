@@ -7,14 +7,13 @@ but the day once a day.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from proxy.core import match
 from proxy.core.guards import Guards
-from proxy.core.model import Admitted, Ask, Budget, Denied, Period, PeriodUnit, Priority, RuleSet, Window
-from proxy.core.windows import window_at
+from proxy.core.model import Admitted, Ask, Budget, Denied, Priority, RuleSet
 from proxy.inprocess.call import Call
 from proxy.inprocess.errors import BudgetExceededException, refusal
 from proxy.inprocess.host import Host
@@ -29,13 +28,12 @@ from proxy.inprocess.question import (
     lasts_a_day,
     looks_into_arguments,
     question,
+    question_of_the_day,
     subject,
 )
 from proxy.state.line import Line
 
 log = structlog.get_logger()
-
-_DAY: Final = Period(PeriodUnit.DAY)
 
 
 class Control:
@@ -63,7 +61,7 @@ class Control:
         if known is None or known.rules is not host.rules or known.caller != host.caller:
             known = self._known = _Known(host.rules, self.terms, host.caller)
         asked = known.of_the_day
-        if asked is None or not known.day.start_ms <= now_ms < known.day.end_ms:
+        if asked is None or not asked.holds_at(now_ms):
             asked = self._asked(host, known, args, kwargs, now_ms)
         return asked, self._ask(host, known, asked, now_ms)
 
@@ -76,10 +74,10 @@ class Control:
             choice = choose(known.subject, self.terms, args, kwargs)
         if isinstance(choice, Denied):
             raise self._refused(host, choice, None)
-        asked = question(choice, self.terms, args, kwargs, now_ms)
         if choice is known.choice and lasts_a_day(choice, self.terms):
-            known.of_the_day, known.day = asked, window_at(_DAY, known.rules.timezone, now_ms)
-        return asked
+            asked = known.of_the_day = question_of_the_day(choice, self.terms, now_ms)
+            return asked
+        return question(choice, self.terms, args, kwargs, now_ms)
 
     def _ask(self, host: Host, known: _Known, asked: Question, now_ms: int) -> Ask:
         rule, estimate, whose = asked.rule, asked.estimate, asked.subject
@@ -131,10 +129,11 @@ class Control:
 class _Known:
     """What the rules of the moment make of a function's terms.
 
-    choice None: it depends on the arguments. of_the_day: the question of every call of `day`, where that is one.
+    choice None: it depends on the arguments. of_the_day: the question of every call of its day,
+    where there is one.
     """
 
-    __slots__ = ("_chains", "caller", "choice", "day", "of_the_day", "rules", "subject")
+    __slots__ = ("_chains", "caller", "choice", "of_the_day", "rules", "subject")
 
     def __init__(self, rules: RuleSet, terms: Terms, caller: str | None) -> None:
         found = subject(rules, terms, caller)
@@ -148,7 +147,6 @@ class _Known:
             self.subject = found
             self.choice = None if looks_into_arguments(found, terms) else choose(found, terms, (), {})
         self.of_the_day: Question | None = None
-        self.day = Window("", 0, 0)
         self._chains: dict[str, tuple[tuple[Budget, ...], Guards]] = {}  # by rule
 
     def chain_of(self, asked: Question, terms: Terms) -> tuple[tuple[Budget, ...], Guards]:

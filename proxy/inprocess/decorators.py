@@ -17,6 +17,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from proxy.core.guards import QUEUE, Counts, Limit, Limited
 from proxy.inprocess import host as hosts
+from proxy.inprocess.answers import PLAIN
 from proxy.inprocess.call import Call
 from proxy.inprocess.control import Control
 from proxy.inprocess.question import Amount, Body, Terms, joined
@@ -169,7 +170,7 @@ def _plain(function: Callable[..., Any], control: Control) -> Callable[..., Any]
         except BaseException as error:
             call.fail(error)
             raise
-        if inspect.isawaitable(result):
+        if type(result) not in PLAIN and inspect.isawaitable(result):
             return _awaited(result, call)
         return _ended(result, call)
 
@@ -179,8 +180,14 @@ def _plain(function: Callable[..., Any], control: Control) -> Callable[..., Any]
 def _coroutine(function: Callable[..., Coroutine[Any, Any, Any]], control: Control) -> Callable[..., Any]:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = await control.begin_async(await _host(), args, kwargs)
-        return await _awaited(function(*args, **kwargs), call)
+        host = hosts.running() or await _started_host()
+        call = await control.begin_async(host, args, kwargs)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        return _ended(result, call)
 
     return wrapper
 
@@ -197,7 +204,8 @@ def _generator(function: Callable[..., Generator[Any, Any, Any]], control: Contr
 def _async_generator(function: Callable[..., AsyncGenerator[Any, Any]], control: Control) -> Callable[..., Any]:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        call = await control.begin_async(await _host(), args, kwargs)
+        host = hosts.running() or await _started_host()
+        call = await control.begin_async(host, args, kwargs)
         inner = function(*args, **kwargs)
         try:
             item = await anext(inner)
@@ -235,16 +243,15 @@ async def _awaited(work: Any, call: Call) -> Any:
 
 
 def _ended(result: Any, call: Call) -> Any:
-    if is_stream(result):
+    if type(result) not in PLAIN and is_stream(result):
         return watched(result, call)
     call.end(result)
     return result
 
 
-async def _host() -> hosts.Host:
-    """This process's host; its start takes half a second and does not hold up the loop."""
-    found = hosts.running()
-    return found if found is not None else await asyncio.to_thread(hosts.host)
+async def _started_host() -> hosts.Host:
+    """This process's host, where it has not started: that takes half a second and does not hold up the loop."""
+    return await asyncio.to_thread(hosts.host)
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -326,7 +333,8 @@ class budget:
 
     async def __aenter__(self) -> Call:
         self._fresh()
-        self._call = await self._control.begin_async(await _host(), (), {})
+        host = hosts.running() or await _started_host()
+        self._call = await self._control.begin_async(host, (), {})
         return self._call
 
     async def __aexit__(

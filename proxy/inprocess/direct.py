@@ -93,7 +93,7 @@ class Direct:
             now_ms = gate.now_ms()
             for _ in range(ROUNDS):
                 plan, parts = gate.question(ask, now_ms)
-                reply = await line.ask("admit", parts)
+                reply = await line.asked("admit", parts)
                 answer = gate.answer(ask, plan, reply)
                 if answer is not None:
                     return None if behind and isinstance(answer, Denied) else (answer, line)
@@ -117,7 +117,8 @@ class Direct:
         threads = self._line
         if threads is not None and threads is not line and threads.unconfirmed:
             return True
-        return any(other is not line and other.unconfirmed for other in tuple(self._loops.values()))
+        loops = tuple(self._loops.values())
+        return loops != (line,) and any(other is not line and other.unconfirmed for other in loops)
 
     # --- statements ----------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class Host:
     """Made by `host()`. Raises ConfigurationError when the rules or the store of the data folder cannot be used."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.pid = os.getpid()
+        self.pid = _this_process
         env = settings.environ()
         try:
             chosen = settings.load(env, rules=configuration.rules, redis=configuration.redis, data=configuration.data,
@@ -172,7 +172,7 @@ class Host:
     @property
     def usable(self) -> bool:
         """Whether this process may still hand something over: not stopped, and not inherited by a fork."""
-        return not self._stopping and self.pid == os.getpid()
+        return not self._stopping and self.pid == _this_process
 
     def stop(self, within_s: float = END_WITHIN_S) -> int:
         """Write every statement that can be written, then let go of the store; returns how many are left."""
@@ -231,28 +231,33 @@ class Host:
 
         Interrupted, the reservation is released.
         """
-        ask = self._as_learned(question, ask)
-        found = self.direct.ask(ask) if self._goes_direct(ask) else None
-        return self._begun(found if found is not None else (self._detour.ask(ask), None))
+        if question.rule.estimate is EstimateMode.LEARNED:
+            ask = self._as_learned(question, ask)
+        answer = self.direct.ask(ask) if self._goes_direct(ask) else None
+        if answer is None:
+            answer = self._detour.ask(ask), None
+        if isinstance(answer[0], Admitted):
+            self._running.add(ask.id)
+        return answer
 
     async def ask_async(self, question: Question, ask: Ask) -> Answer:
         """The same from any event loop. Cancelled, the reservation is released."""
-        ask = self._as_learned(question, ask)
-        found = await self.direct.ask_async(ask) if self._goes_direct(ask) else None
-        return self._begun(found if found is not None else (await self._detour.ask_async(ask), None))
+        if question.rule.estimate is EstimateMode.LEARNED:
+            ask = self._as_learned(question, ask)
+        answer = await self.direct.ask_async(ask) if self._goes_direct(ask) else None
+        if answer is None:
+            answer = await self._detour.ask_async(ask), None
+        if isinstance(answer[0], Admitted):
+            self._running.add(ask.id)
+        return answer
 
     def _goes_direct(self, ask: Ask) -> bool:
         return self.direct.possible and not (ask.guards.limited and self.gate.waiting.concerns(ask))
 
-    def _begun(self, answer: Answer) -> Answer:
-        if isinstance(answer[0], Admitted):
-            self._running.add(answer[0].ask.id)
-        return answer
-
     def _as_learned(self, question: Question, ask: Ask) -> Ask:
-        """The question with what such calls have cost lately as its estimate, where the rule says so."""
+        """The question of a rule that says so with what such calls have cost lately as its estimate."""
         rules, rule, estimate = question.subject.rules, question.rule, ask.estimate
-        if rule.estimate is not EstimateMode.LEARNED or question.given or estimate.basis != "worst_case":
+        if question.given or estimate.basis != "worst_case":
             return ask
         learned, old = self.gate.learned_costs.known(rule.id, estimate.model)
         if old:
@@ -318,6 +323,7 @@ class Host:
 
 # --- the process's own ----------------------------------------------------------------------------------------------
 
+_this_process = os.getpid()  # kept: the system is asked for it once, not at every end of a call
 _lock = threading.Lock()
 _host: Host | None = None
 _configuration = Configuration()
@@ -381,7 +387,8 @@ def flush(timeout_s: float = END_WITHIN_S) -> int:
 
 
 def _after_fork() -> None:
-    global _host, _lock
+    global _host, _lock, _this_process
+    _this_process = os.getpid()
     _lock = threading.Lock()  # another thread of the parent may have held it
     if _host is not None:
         _host.forget()

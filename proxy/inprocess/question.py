@@ -28,24 +28,35 @@ from proxy.core.currencies import CURRENCIES
 from proxy.core.guards import Guards, Limit, Limited
 from proxy.core.model import (
     Api,
+    Bill,
     Caller,
     Cost,
     Denied,
     Estimate,
+    EstimateMode,
     Outbound,
+    Period,
+    PeriodUnit,
     Policy,
     Reason,
     Rule,
     RuleSet,
+    State,
+    Usage,
+    Window,
 )
+from proxy.core.question import digest
 from proxy.core.terms import has_adjustments
 from proxy.core.text import say
+from proxy.core.windows import window_at
 from proxy.inprocess import endpoints
 from proxy.inprocess.errors import ConfigurationError
 
 Amount = int | float | str | Decimal
 Body = Mapping[str, Any]
 
+_DAY: Final = Period(PeriodUnit.DAY)
+ENDED_WELL: Final = 200  # the status of a call whose function returned something that tells none
 METHOD: Final = "CALL"  # of a call that is no request; what the ledger shows
 
 
@@ -106,7 +117,8 @@ class Choice(msgspec.Struct, frozen=True):
 class Question(msgspec.Struct, frozen=True):
     """One call as the gate is asked about it: a choice, and the most that the call can cost.
 
-    given: that is the program's own word.
+    given: that is the program's own word. day: this question is that of every call of that local day, and `usual` the
+    bill of each of them that ends well, where it depends on nothing else either.
     """
 
     subject: Subject
@@ -117,6 +129,13 @@ class Question(msgspec.Struct, frozen=True):
     observed: bool
     estimate: Estimate
     given: bool
+    day: Window | None = None
+    usual: Bill | None = None
+
+    def holds_at(self, now_ms: int) -> bool:
+        """Whether it is the question of a call of this instant too."""
+        day = self.day
+        return day is not None and day.start_ms <= now_ms < day.end_ms
 
 
 # --- what all calls have in common -----------------------------------------------------------------------------------
@@ -215,6 +234,33 @@ def lasts_a_day(choice: Choice, terms: Terms) -> bool:
     drawn = price.tiers is not None or price.free_tier is not None
     counted = price.catalog is not None or price.tokens is not None
     return not (drawn or counted or callable(terms.estimate) or has_adjustments(price))
+
+
+def question_of_the_day(choice: Choice, terms: Terms, now_ms: int) -> Question:
+    """What every call of this local day asks for. Only where `lasts_a_day`; raises as `question`."""
+    asked = question(choice, terms, (), {}, now_ms)
+    day = window_at(_DAY, choice.subject.rules.timezone, now_ms)
+    return msgspec.structs.replace(asked, day=day, usual=_usual(asked, terms, now_ms))
+
+
+def _usual(asked: Question, terms: Terms, now_ms: int) -> Bill | None:
+    """The bill of a call that ends well, where neither its result nor its length makes a difference to it.
+
+    What the log should tell, and what is learned from, is none of these.
+    """
+    rules, rule, prices = asked.subject.rules, asked.rule, asked.rule.price
+    if not terms.priced or asked.observed or rule.estimate is EstimateMode.LEARNED:
+        return None
+    if terms.cost is not None:
+        return None if callable(terms.cost) else Bill(cost_of(rules, terms.cost, now_ms), State.SETTLED, {})
+    measured = (prices.per_kb, prices.per_second, prices.per_minute, prices.per_message)
+    if asked.stated or rule.needs_response or any(part is not None for part in measured):
+        return None
+    usage = Usage(status=ENDED_WELL, sent=True, bytes_up=asked.outbound.body_size or 0)
+    bill = price.actual(rules, rule, asked.outbound, asked.estimate, usage, None, now_ms)
+    if bill.state is not State.SETTLED:
+        return None
+    return msgspec.structs.replace(bill, question=digest(asked.outbound))
 
 
 def question(choice: Choice, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], now_ms: int) -> Question:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import hiredis
+from hiredis import ReplyError
 from redis.backoff import NoBackoff
 from redis.connection import Connection, parse_url
 from redis.exceptions import RedisError
@@ -129,7 +130,7 @@ class Line(ABC):
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             receiver, name, rest = waiting.popleft()
-            if isinstance(reply, hiredis.ReplyError):
+            if isinstance(reply, ReplyError):
                 text = str(reply)
                 if text.startswith("NOSCRIPT") and name:
                     self._send(with_its_text(self._store.sources[name], rest), receiver, "", rest)

@@ -51,13 +51,13 @@ class LoopLine(Line):
         self._end = weakref.finalize(loop, self.abandon)
         self._end.atexit = False
 
-    async def ask(self, name: str, rest: Packed) -> Reply:
-        """Run a script; its reply. Raises as `ThreadLine.ask`, but never Unsent."""
+    def asked(self, name: str, rest: Packed) -> asyncio.Future[Reply]:
+        """Run a script; its reply to come. Raises, and the reply too, as `ThreadLine.ask`, but never Unsent."""
         if self.lost is not None:
             raise StoreUnavailable(self.lost)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._send(self._store.encoded(name, rest), future, name, rest)
-        return await future
+        return future
 
     def tell(self, statement: Statement) -> bool:
         """Write a statement. False: somebody else must.

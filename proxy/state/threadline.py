@@ -61,8 +61,10 @@ class _Asked:
         self.wake()
 
     def wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # awake already
+        try:  # noqa: SIM105 - suppress() costs more than all the rest of an answer's way to its thread
             self.turn.release()
+        except RuntimeError:
+            pass  # awake already
 
 
 class ThreadLine(Line):
@@ -111,7 +113,13 @@ class ThreadLine(Line):
             return
         try:
             self._inside.add(me)
-            self._read(wait=False)
+            while self.lost is None and self._receive(socket.MSG_DONTWAIT):
+                continue
+            if self.lost is not None:
+                self._leave()
+        except BaseException:
+            self._lose("interrupted")  # what was read may be gone
+            raise
         finally:
             self._inside.discard(me)
             self._reading.release()
@@ -181,7 +189,13 @@ class ThreadLine(Line):
             if self._reading.acquire(blocking=False):
                 try:
                     while not asked.ended:
-                        self._read()
+                        if self.lost is None:
+                            self._receive()
+                        if self.lost is not None:
+                            self._leave()
+                except BaseException:
+                    self._lose("interrupted")  # what was read may be gone
+                    raise
                 finally:
                     self._reading.release()
                     self._pass_on()
@@ -195,22 +209,15 @@ class ThreadLine(Line):
                 receiver.wake()
                 return
 
-    def _read(self, *, wait: bool = True) -> None:
-        """Wait for something and take it, or take all there is; a lost line fails everybody. Only with `_reading`."""
-        try:
-            while self.lost is None and self._receive(wait) and not wait:
-                continue
-            if self.lost is not None:
-                self._fail()
-                self._socket.close()
-        except BaseException:
-            self._lose("interrupted")  # what was read may be gone
-            raise
+    def _leave(self) -> None:
+        """A lost line fails everybody. Only with `_reading`."""
+        self._fail()
+        self._socket.close()
 
-    def _receive(self, wait: bool) -> bool:
-        """Whether something came."""
+    def _receive(self, flags: int = 0) -> bool:
+        """Wait for something and take it; whether something came. Only with `_reading`."""
         try:
-            data = self._socket.recv(AT_ONCE, 0 if wait else socket.MSG_DONTWAIT)
+            data = self._socket.recv(AT_ONCE, flags)
             if data:
                 self._heard_s = time.monotonic()
                 self._take(data)

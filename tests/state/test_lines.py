@@ -225,7 +225,7 @@ def test_what_comes_in_between_in_the_same_thread_is_told_to_go_another_way(far:
 
 async def test_a_loop_reads_its_own_answers_and_writes_a_turn_together(far: Far) -> None:
     line = far.loop_line()
-    asking = [asyncio.create_task(line.ask("admit", parts)) for parts in NUMBERED]
+    asking = [line.asked("admit", parts) for parts in NUMBERED]
     await asyncio.sleep(0)
     asking[2].cancel()
     await asyncio.to_thread(far.reads, *(command("admit", parts) for parts in NUMBERED))
@@ -241,8 +241,8 @@ async def test_a_loop_reads_its_own_answers_and_writes_a_turn_together(far: Far)
 
 async def test_a_loop_writes_more_than_its_socket_takes_when_that_can_be_written(far: Far) -> None:
     line, large = far.loop_line(), words(0, "x" * 2_000_000)
-    asked = asyncio.create_task(line.ask("admit", large))
-    behind = asyncio.create_task(line.ask("admit", NUMBERED[0]))
+    asked = line.asked("admit", large)
+    behind = line.asked("admit", NUMBERED[0])
     await asyncio.to_thread(far.reads, command("admit", large), command("admit", NUMBERED[0]))
     far.says(b":1\r\n:2\r\n")
     assert (await asked, await behind) == (1, 2)
@@ -252,7 +252,7 @@ async def test_a_loop_writes_more_than_its_socket_takes_when_that_can_be_written
 async def test_a_loops_connection_that_breaks_fails_everybody(far: Far) -> None:
     line = far.loop_line()
     line.tell(statement("a", NUMBERED[0]))
-    asked = asyncio.create_task(line.ask("admit", NUMBERED[1]))
+    asked = line.asked("admit", NUMBERED[1])
     await asyncio.sleep(0)
     far.theirs.close()
     with pytest.raises(StoreUnavailable):
@@ -264,7 +264,7 @@ async def test_a_loops_connection_that_breaks_fails_everybody(far: Far) -> None:
 async def test_a_loop_does_not_wait_for_a_silent_server_longer_than_a_second_or_so(far: Far) -> None:
     line = far.loop_line()
     with pytest.raises(StoreUnavailable, match="no answer within"):
-        await asyncio.wait_for(line.ask("admit", NUMBERED[0]), 20)
+        await asyncio.wait_for(line.asked("admit", NUMBERED[0]), 20)
 
 
 def test_a_loop_that_was_closed_leaves_nothing_open(far: Far) -> None:
