@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from proxy.core.model import Term
@@ -171,12 +172,16 @@ def _overlaps(joins: Iterable[tuple[str, str]], counts: Counts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """Where a provider's answers keep their usage, for one flavour of its API."""
+    """Where a provider's answers keep their usage, for one flavour of its API.
+
+    mappings: (path from the root to an object, what is read there: (name, usage key, required)), in the catalogue's
+    order; what stands side by side in one object is together.
+    """
 
     flavor: str
     root: tuple[str, ...]
     model_path: tuple[str, ...]
-    mappings: tuple[tuple[tuple[Any, ...], str, bool], ...]  # (path below root, usage key, required)
+    mappings: tuple[tuple[tuple[Any, ...], tuple[tuple[Any, str, bool], ...]], ...]
 
 
 @dataclass(slots=True)
@@ -248,7 +253,7 @@ def extractors(provider: str) -> Mapping[str, Extractor]:
             item.api_flavor,
             _steps(item.root),
             _steps(item.model_path),
-            tuple((_path(mapping.path), mapping.dest, mapping.required) for mapping in item.mappings),
+            _side_by_side((_path(mapping.path), mapping.dest, mapping.required) for mapping in item.mappings),
         )
         for item in (found.extractors or () if found else ())
     }
@@ -262,6 +267,15 @@ def _path(path: Any) -> tuple[Any, ...]:
     """Names, and (field, test) pairs where the one element of a list is meant whose field passes the test."""
     steps = (path,) if isinstance(path, str) else path
     return tuple(step if isinstance(step, str) else (step.field, step.match.is_match) for step in steps)
+
+
+def _side_by_side(
+    mappings: Iterable[tuple[tuple[Any, ...], str, bool]],
+) -> tuple[tuple[tuple[Any, ...], tuple[tuple[Any, str, bool], ...]], ...]:
+    return tuple(
+        (where, tuple((path[-1], key, required) for path, key, required in group))
+        for where, group in groupby(mappings, lambda mapping: mapping[0][:-1])
+    )
 
 
 def find(provider: str, model: str) -> Entry | None:

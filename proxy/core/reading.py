@@ -56,6 +56,30 @@ class Head(msgspec.Struct, gc=False):
     x_groq: msgspec.Raw = _NOTHING
     invocation: msgspec.Raw = msgspec.field(default=_NOTHING, name="amazon-bedrock-invocationMetrics")
 
+    def tells_usage_alone(self) -> bool:
+        """Whether none of `_LEAVES` but `usage`, and none of `_WRAPPERS`, is there: as in most answers."""
+        return (
+            self.usageMetadata is None
+            and self.usage_info is None
+            and self.tokenUsage is None
+            and self.meta is None
+            and self.results is _NOTHING
+            and self.duration is None
+            and self.prompt_eval_count is None
+            and self.eval_count is None
+            and self.inputTextTokenCount is None
+            and self.prompt_token_count is None
+            and self.generation_token_count is None
+            and self.metadata is _NOTHING
+            and self.metrics is _NOTHING
+            and self.result is _NOTHING
+            and self.response is _NOTHING
+            and self.message is _NOTHING
+            and self.delta is _NOTHING
+            and self.x_groq is _NOTHING
+            and self.invocation is _NOTHING
+        )
+
     def leaves(self) -> tuple[Any, ...]:
         """The members of `_LEAVES`, in their order."""
         return (
@@ -134,15 +158,24 @@ class Document(msgspec.Struct):
         return True
 
     def _take(self, head: Head, depth: int) -> None:
-        kind = _text(head.type)
-        if _text(head.object) == "thread.run.step":
+        if head.object == "thread.run.step":
             return  # a part of the run, whose own event has the sum
         model = _text(head.model) or _text(head.modelVersion)
         if model:
             self.model = model
-        tier = _text(head.service_tier)
-        if tier:
+        tier = head.service_tier
+        if tier and isinstance(tier, str):
             self.service_tier = tier
+        kind = head.type
+        if kind != "message_start" and head.tells_usage_alone():
+            if head.usage is not _NOTHING and head.usage is not None:
+                self._merge("usage", head.usage)
+                self.final = True
+        else:
+            self._take_all(head, kind, depth)
+
+    def _take_all(self, head: Head, kind: Any, depth: int) -> None:
+        """What usage is told in whatever member."""
         for name, found in zip(_LEAVES, head.leaves(), strict=True):
             if found is not None:
                 self._merge(name, found)
@@ -164,7 +197,7 @@ class Document(msgspec.Struct):
                     continue  # the caller's own words, repeated: they must not pass for usage
                 self._unwrap(raw, kind, depth)
 
-    def _unwrap(self, raw: msgspec.Raw, kind: str | None, depth: int) -> None:
+    def _unwrap(self, raw: msgspec.Raw, kind: Any, depth: int) -> None:
         try:
             inner = _decode_head(raw)
         except _UNREADABLE:
@@ -221,25 +254,26 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
     if not isinstance(at, dict):
         return None
     counts: dict[str, int] = {}
-    for path, key, required in extractor.mappings:
-        size = len(path)
-        if size == 1:
-            found = at.get(path[0])
-        elif size == 2 and type(path[1]) is str:
-            inner = at.get(path[0])
-            found = inner.get(path[1]) if type(inner) is dict else None
-        else:
-            found = _follow(path, at)
-        if type(found) is not int:
-            whole = _whole(found)
-            if whole is None:
+    for where, told in extractor.mappings:
+        holder = at
+        if where:
+            holder = at.get(where[0]) if len(where) == 1 else _follow(where, at)
+        there = type(holder) is dict
+        for name, key, required in told:
+            found = holder.get(name) if there else None
+            if found is None:
                 if required:
                     return None
                 continue
-            found = whole
-        elif not 0 <= found <= MOST:
-            return None
-        counts[key] = counts.get(key, 0) + found
+            if type(found) is not int:
+                found = _whole(found)
+                if found is None:
+                    if required:
+                        return None
+                    continue
+            elif not 0 <= found <= MOST:
+                return None
+            counts[key] = counts[key] + found if key in counts else found
     return counts or None
 
 
