@@ -8,7 +8,7 @@ keeps nothing of what is not metered, and never raises on what an upstream sends
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import Any
 
 from proxy.core import bodies, catalog, decode, deltas, reading, tokens
 from proxy.core.bodies import Shape
-from proxy.core.endpoint import Billing, Endpoint, classify
+from proxy.core.endpoint import Billing, classify
 from proxy.core.eventstream import FrameReader
 from proxy.core.fieldnames import PerName
 from proxy.core.model import OnExhausted, Outbound, Rule, Usage
@@ -42,13 +42,13 @@ _COUNT_HEADERS = {
 }
 
 
-def _kind(name: bytes) -> bytes:
+def _looked_at(name: bytes) -> bytes:
     """A header's name in lower case if the meter looks at it, else b""."""
     key = name.lower()
     return key if key in (b"content-type", b"content-encoding") or key in _COUNT_HEADERS else b""
 
 
-_KINDS = PerName(_kind)
+_HEADERS = PerName(_looked_at)
 
 
 @lru_cache(maxsize=256)
@@ -58,10 +58,11 @@ def _shape_of(content_type: bytes) -> Shape:
 
 @lru_cache(maxsize=1024)
 def _readers(provider: str, flavors: tuple[str, ...]) -> tuple[catalog.Extractor, ...]:
-    known = catalog.extractors(provider)
+    known = catalog.extractors(provider) if provider else {}
     return tuple(known[flavor] for flavor in flavors if flavor in known)
 
 
+_IGNORED, _JSON = Shape.IGNORED, Shape.JSON  # looked up often
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"\n")
 
@@ -76,6 +77,56 @@ class Trace:
     latest: list[bytes]
 
 
+class _Kind:
+    """What all exchanges of one rule, method and path have in common. Nobody may change it."""
+
+    __slots__ = (
+        "annotated",
+        "counts_images",
+        "endpoint",
+        "extractors",
+        "is_ocr",
+        "metered",
+        "needs_body",
+        "price",
+        "provider",
+        "rule",
+        "traced",
+        "whole_needed",
+    )
+
+    def __init__(self, rule: Rule, method: str, path: str) -> None:
+        self.rule = rule
+        self.price = price = rule.price
+        self.provider = price.catalog or ""
+        by_tokens = price.catalog is not None or price.tokens is not None
+        self.endpoint = endpoint = classify(self.provider, method, path) if by_tokens else None
+        self.metered = endpoint is not None and endpoint.billing is not Billing.FREE
+        self.whole_needed = bool(price.per_unit) and any(unit.program.needs_response for unit in price.per_unit)
+        self.needs_body = self.whole_needed or self.metered
+        self.traced = endpoint is not None and rule.on_exhausted is OnExhausted.TRUNCATE
+        image = price.tokens.image if price.tokens is not None else None
+        self.counts_images = image is not None and endpoint is not None and endpoint.name == "images"
+        self.is_ocr = endpoint is not None and endpoint.name == "ocr"
+        readers = endpoint.readers if endpoint is not None else ()
+        self.extractors = _readers(self.provider, readers)
+        self.annotated = _readers(self.provider, ("ocr_annotated",))  # how an OCR of annotations tells its usage
+
+
+_KINDS_KEPT = 1024
+_kinds: dict[tuple[int, str, str], _Kind] = {}  # by identity of the rule, which each holds: comparing rules costs more
+
+
+def _kind_of(rule: Rule, outbound: Outbound) -> _Kind:
+    key = (id(rule), outbound.method, outbound.path)
+    found = _kinds.get(key)
+    if found is None or found.rule is not rule:
+        if len(_kinds) >= _KINDS_KEPT:
+            _kinds.clear()
+        found = _kinds[key] = _Kind(rule, outbound.method, outbound.path)
+    return found
+
+
 class Meter:
     """Meters one exchange: head() once, feed() for every chunk of the body, finish() once.
 
@@ -84,8 +135,7 @@ class Meter:
 
     # What an exchange begins with. On the class, because setting all of it for every exchange costs more than metering
     # most of them.
-    _endpoint: Endpoint | None = None
-    _shape = Shape.IGNORED
+    _shape = _IGNORED
     _status: int | None = None
     _decoder: decode.Decoder | None = None
     _splitter: Splitter | None = None
@@ -105,48 +155,43 @@ class Meter:
     _before = b""
 
     def __init__(self, rule: Rule, outbound: Outbound, count_tokens: bool = True) -> None:
-        price = rule.price
-        self._rule = rule
+        self._kind = kind = _kind_of(rule, outbound)
         self._outbound = outbound
-        self._provider = price.catalog or ""
-        self._whole_needed = bool(price.per_unit) and any(unit.program.needs_response for unit in price.per_unit)
-        self._needs_body = self._whole_needed
-        if price.catalog is not None or price.tokens is not None:
-            self._endpoint = classify(self._provider, outbound.method, outbound.path)
-            self._needs_body = self._needs_body or self._endpoint.billing is not Billing.FREE
-        self._count_tokens = count_tokens and self._endpoint is not None
+        self._count_tokens = count_tokens and kind.endpoint is not None
+        self._traced = kind.traced
         self._document = reading.Document()
         self._parts: list[bytes] = []
         self._pending: list[bytes] = []
-        self._traced = self._endpoint is not None and rule.on_exhausted is OnExhausted.TRUNCATE
 
     # --- being fed -----------------------------------------------------------------------------------------------
 
     def head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The answer's status and header fields, as they came. Interim (1xx) answers are not passed in."""
         self._status = status
-        if not self._needs_body or status not in self._rule.price.charge_on:
+        kind = self._kind
+        if not kind.needs_body or status not in kind.price.charge_on:
             return
         media, coding = b"", b""
         counted: dict[str, int] = {}
         for name, text in headers:
-            kind = _KINDS[name]
-            if not kind:
+            key = _HEADERS[name]
+            if not key:
                 continue
-            if kind == b"content-type":
+            if key == b"content-type":
                 media = text
-            elif kind == b"content-encoding":
+            elif key == b"content-encoding":
                 coding = coding + b"," + text if coding else text
             elif text.strip().isdigit():
-                counted[_COUNT_HEADERS[kind]] = int(text)
+                counted[_COUNT_HEADERS[key]] = int(text)
         if counted:
             self._document.members["headers"] = counted
-        self._shape = _shape_of(media)
-        if self._shape is Shape.IGNORED:
+        self._shape = shape = _shape_of(media)
+        if shape is _IGNORED:
             return
-        self._prepare()
+        if shape is not _JSON:
+            self._prepare()
         if coding and coding.strip().lower() != b"identity":
-            allowance = BODY_CAP if self._shape is Shape.JSON else STREAM_CAP
+            allowance = BODY_CAP if shape is _JSON else STREAM_CAP
             self._decoder = decode.decoder(coding.decode("latin-1"), allowance)
             if self._decoder is None:
                 self._stop("content_encoding")
@@ -154,10 +199,13 @@ class Meter:
     def feed(self, chunk: bytes) -> None:
         """The next bytes of the body, as they came over the wire."""
         self._bytes_down += len(chunk)
-        if self._shape is Shape.IGNORED:
+        if self._shape is _IGNORED:
             return
         decoder = self._decoder
         if decoder is None:
+            if self._shape is _JSON:
+                self._take_part(chunk)
+                return
             if self._traced:
                 self._before, self._chunk = (self._before + self._chunk[-4:])[-4:], chunk
             self._take(chunk)
@@ -172,8 +220,6 @@ class Meter:
             self._stop("not_decodable")
 
     def _prepare(self) -> None:
-        if self._shape is Shape.JSON:
-            return
         if self._shape is Shape.EVENTS:
             self._splitter = Splitter(b"\n\n")
         elif self._shape is Shape.LINES:
@@ -190,12 +236,8 @@ class Meter:
             self._parts = []
             self._shape = bodies.sniffed(piece[0])
             self._prepare()
-        if self._shape is Shape.JSON:
-            self._size += len(piece)
-            if self._size > BODY_CAP:
-                self._stop("too_large")
-            else:
-                self._parts.append(piece)
+        if self._shape is _JSON:
+            self._take_part(piece)
         elif self._frames is not None:
             for frame in self._frames.feed(piece):
                 data = bodies.unpacked(frame.payload) if frame.event_type == "chunk" else frame.payload
@@ -208,6 +250,14 @@ class Meter:
             whole = self._splitter.feed(piece)
             if whole:
                 self._take_blocks(whole)
+
+    def _take_part(self, piece: bytes) -> None:
+        """A piece of a JSON body, which is read when all of it is there."""
+        self._size += len(piece)
+        if self._size > BODY_CAP:
+            self._stop("too_large")
+        else:
+            self._parts.append(piece)
 
     def _take_blocks(self, whole: bytes) -> None:
         """Complete events (or lines). Decoded only where they can tell usage; their text is counted when asked for."""
@@ -320,12 +370,12 @@ class Meter:
 
     def trace(self) -> Trace | None:
         """What an early end of this stream is made from; None where it cannot be ended in the API's own way."""
-        if not self._traced or self._decoder is not None or self._endpoint is None or not self._first:
+        if not self._traced or self._decoder is not None or self._kind.endpoint is None or not self._first:
             return None
         framing = {Shape.EVENTS: "events", Shape.LINES: "lines", Shape.FRAMES: "frames"}.get(self._shape)
         if framing is None:
             return None
-        return Trace(self._endpoint.name, framing, self._data(self._first), self._data(self._latest))
+        return Trace(self._kind.endpoint.name, framing, self._data(self._first), self._data(self._latest))
 
     def _data(self, block: bytes) -> list[bytes]:
         if self._shape is Shape.EVENTS:
@@ -347,10 +397,10 @@ class Meter:
         bytes_up, seconds and sent are the forwarder's knowledge, put into the value as they are.
         """
         response: Any = None
-        if self._shape is Shape.JSON:
+        if self._shape is _JSON:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._take_body(body, complete)
-            if self._whole_needed and complete:
+            if self._kind.whole_needed and complete:
                 response = reading.value(body)
         elif self._splitter is not None:
             rest = self._splitter.finish()
@@ -369,54 +419,62 @@ class Meter:
             return
         if text and not self._document.add(text):
             self._detail = "not_json" if complete else "cut"
-        price = self._rule.price
-        if price.tokens is not None and price.tokens.image is not None and self._endpoint is not None:
+        if self._kind.counts_images:
             data = bodies.list_in(text, "data")
-            if data is not None and self._endpoint.name == "images":
+            if data is not None:
                 self._document.members["images"] = len(data)
 
     def _model(self) -> str | None:
-        in_path = self._endpoint.model if self._endpoint is not None else None
-        told = self._document.model
-        if in_path is not None and self._provider == "aws" and (told is None or catalog.find("aws", in_path)):
+        endpoint, told = self._kind.endpoint, self._document.model
+        in_path = endpoint.model if endpoint is not None else None
+        if in_path is not None and self._kind.provider == "aws" and (told is None or catalog.find("aws", in_path)):
             return in_path  # the answer of Bedrock names the model without the region that its price depends on
         return told or in_path
 
     def _usage(self, complete: bool, bytes_up: int, seconds: Decimal, sent: bool, response: Any) -> Usage:
-        counts: dict[str, int] = {}
+        counts: Mapping[str, int] = {}
         found, cost, detail = False, None, self._detail
-        endpoint = self._endpoint
-        if endpoint is not None and endpoint.billing is not Billing.FREE:
-            read = reading.read(self._document.members, self._extractors(endpoint))
+        kind, document = self._kind, self._document
+        if kind.metered:
+            read = reading.read(document.members, self._extractors())
             if read is not None:
-                counts, cost = {**read.counts}, read.reported_cost
-                found = self._final() if not complete else self._document.final or not self._document.begun
-                if read.assumed and self._provider:
+                counts, cost = read.counts, read.reported_cost
+                found = self._final() if not complete else document.final or not document.begun
+                if read.assumed and kind.provider:
                     detail = "usage_assumed"
-            elif complete and endpoint.name == "speech" and (self._status or 0) in self._rule.price.charge_on:
-                characters = bodies.spoken_characters(self._outbound.body)
+            elif complete:
+                characters = self._spoken()
                 if characters is not None:
                     counts, found, detail = {"input_characters": characters}, True, "usage_assumed"
-            images = self._document.members.get("images")
+            images = document.members.get("images")
             if isinstance(images, int):
-                counts["images"], found = images, complete
+                counts, found = {**counts, "images": images}, complete
+        tokens_seen = 0 if complete and found else self.tokens_seen
+        # Without names as far as it goes: each one costs as much as what it names.
         return Usage(
-            status=self._status,
-            model=self._model(),
-            counts=counts,
-            reported_cost=cost,
-            found=found,
-            complete=complete,
-            streamed=self._streamed,
-            tokens_seen=0 if complete and found else self.tokens_seen,
-            bytes_up=bytes_up,
-            bytes_down=self._bytes_down,
+            self._status,
+            self._model(),
+            counts,
+            cost,
+            found,
+            complete,
+            self._streamed,
+            tokens_seen,
+            bytes_up,
+            self._bytes_down,
             seconds=seconds,
             sent=sent,
             response=response,
-            service_tier=self._document.service_tier,
+            service_tier=document.service_tier,
             detail=detail,
         )
+
+    def _spoken(self) -> int | None:
+        """The characters of a text that was spoken, which no answer tells; None for all other calls."""
+        endpoint = self._kind.endpoint
+        if endpoint is None or endpoint.name != "speech" or (self._status or 0) not in self._kind.price.charge_on:
+            return None
+        return bodies.spoken_characters(self._outbound.body)
 
     def _final(self) -> bool:
         """The usage told so far is that of the whole answer, although the answer did not end well."""
@@ -426,10 +484,8 @@ class Meter:
             return b"finishReason" in self._last
         return not _UNFINISHED.search(self._last)
 
-    def _extractors(self, endpoint: Endpoint) -> tuple[catalog.Extractor, ...]:
-        if not self._provider:
-            return ()
-        readers = endpoint.readers
-        if endpoint.name == "ocr" and b"annotation_format" in (self._outbound.body or b""):
-            readers = ("ocr_annotated",)
-        return _readers(self._provider, readers)
+    def _extractors(self) -> tuple[catalog.Extractor, ...]:
+        kind = self._kind
+        if kind.is_ocr and b"annotation_format" in (self._outbound.body or b""):
+            return kind.annotated
+        return kind.extractors

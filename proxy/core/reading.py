@@ -255,7 +255,7 @@ def extract(extractor: Extractor, members: Mapping[str, Any]) -> dict[str, int] 
         return None
     counts: dict[str, int] = {}
     for where, told in extractor.mappings:
-        holder = at
+        holder: Any = at
         if where:
             holder = at.get(where[0]) if len(where) == 1 else _follow(where, at)
         there = type(holder) is dict
