@@ -50,7 +50,11 @@ def _goes_on(ends_here: frozenset[bytes]) -> PerName[bool]:
     return PerName(goes_on)
 
 
-_RESPONSE_GOES_ON = _goes_on(_RESPONSE_ENDS_HERE)
+_response_goes_on = _goes_on(_RESPONSE_ENDS_HERE)
+# True: for the next hop; None: not, and it may name others that are not.
+_RESPONSE_GOES_ON: PerName[bool | None] = PerName(
+    lambda name: _response_goes_on[name] or (None if _NAMES_OTHERS[name] else False)
+)
 
 
 @lru_cache(maxsize=256)
@@ -148,9 +152,15 @@ def response_headers(headers: list[Field], *, minor: int = 1) -> list[Field]:
 
     minor: of the API's HTTP/1.x, for Via.
     """
-    gone = named_by_connection(headers)
-    kept = [field for field in headers if _RESPONSE_GOES_ON[field[0]]]
-    if gone:
+    kept, names_others = [], False
+    for field in headers:
+        goes_on = _RESPONSE_GOES_ON[field[0]]
+        if goes_on:
+            kept.append(field)
+        elif goes_on is None and field[1] != b"keep-alive":
+            names_others = True
+    if names_others:
+        gone = named_by_connection(headers)
         kept = [field for field in kept if field[0].lower() not in gone]
     kept.append(_VIA[minor])
     return kept

@@ -23,6 +23,7 @@ _WITHOUT_MINOR_UNIT = frozenset(
     "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()  # noqa: SIM905 - reads as a list
 )
 _WIDE = Context(prec=80)  # wide enough that a product of two prices is never cut
+_WITH_PART = {6: "%d.%06d", 9: "%d.%09d"}  # by the digits of an atom
 _ROUNDINGS = {"up": ROUND_CEILING, "half_up": ROUND_HALF_UP, "down": ROUND_FLOOR}
 
 
@@ -73,10 +74,16 @@ def from_atoms(atoms: int, currency: str) -> Decimal:
 @lru_cache(maxsize=4096)  # one call says the same amount in its ledger entry, its headers and every budget
 def format_decimal(atoms: int, currency: str) -> str:
     """A plain decimal number without exponent and without idle zeros: "1500.25", "0", "-0.000001"."""
+    return write_decimal(atoms, currency)
+
+
+def write_decimal(atoms: int, currency: str) -> str:
+    """As `format_decimal`, for amounts that hardly come again, such as what a budget has left: none is kept."""
+    if atoms < 0:
+        return f"-{write_decimal(-atoms, currency)}"
     digits = exponent(currency)
-    whole, part = divmod(abs(atoms), 10**digits)
-    sign = "-" if atoms < 0 else ""
-    return f"{sign}{whole}.{part:0{digits}d}".rstrip("0") if part else f"{sign}{whole}"
+    whole, part = divmod(atoms, 10**digits)
+    return (_WITH_PART[digits] % (whole, part)).rstrip("0") if part else str(whole)
 
 
 def format_text(atoms: int, currency: str) -> str:

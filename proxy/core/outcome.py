@@ -43,12 +43,16 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 UNKNOWN = Outcome()
 
+_ANSWERED, _SUCCESS = End.ANSWERED, Verdict.SUCCESS  # what most calls come to
+
 # Close codes by which a server says that the fault is its own (RFC 6455 §7.4.1, and IANA's registry).
 _SERVER_FAULTS = frozenset((1011, 1012, 1013, 1014))
 
 
 def judge(end: End, status: int | None) -> Verdict:
     """status: of the API's answer; None: no answer began."""
+    if end is _ANSWERED and status is not None and status < 429:
+        return _SUCCESS
     if end in (End.CUT, End.UNREACHABLE, End.TIMED_OUT):
         return Verdict.FAILURE
     if status is not None and (status == 429 or status >= 500):

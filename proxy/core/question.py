@@ -21,10 +21,18 @@ def digest(outbound: Outbound) -> str:
     body = outbound.body
     if outbound.method not in _ASKS or (not body and (outbound.body_size or outbound.method == "POST")):
         return ""
-    made = Passing(outbound)
+    if body and len(body) > LONGEST:
+        return ""
+    made = _begun(outbound)
     if body:
-        made.feed(body)
-    return made.digest()
+        made.update(body)
+    return made.hexdigest()
+
+
+def _begun(outbound: Outbound) -> blake2b:
+    """Over the query; the body comes next."""
+    query = outbound.query
+    return blake2b(query.encode("utf-8", "surrogateescape") + b"\n" if query else b"\n", digest_size=6)
 
 
 class Passing:
@@ -33,8 +41,7 @@ class Passing:
     __slots__ = ("_made", "_size")
 
     def __init__(self, outbound: Outbound) -> None:
-        self._made = blake2b(outbound.query.encode("utf-8", "surrogateescape"), digest_size=6)
-        self._made.update(b"\n")
+        self._made = _begun(outbound)
         self._size = 0
 
     def feed(self, data: bytes) -> None:

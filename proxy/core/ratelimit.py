@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.core import money
+from proxy.core.fieldnames import PerName
 from proxy.core.guards import WINDOWS, Counts, Guards, Limit, Pressed
 
 LONGEST_PAUSE_MS: Final = 3_600_000  # what an API asks for beyond an hour is asked of it again then
@@ -80,36 +81,47 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?
 _UNIX_S = 1_000_000_000  # a number above is a point in time, below it a number of seconds
 
 
+def _says(name: bytes) -> tuple[str, str] | None:
+    """What a field of this name tells: ("remaining" | "reset", of which limit), ("after", ""); None: no limit."""
+    key = name.lower()
+    if key == b"retry-after":
+        return "after", ""
+    found = _REMAINING.fullmatch(key.decode("latin-1")) if b"ratelimit-" in key else None
+    return None if found is None else (found["left"] or found["left2"], found["of"] or found["of2"])
+
+
+_SAYS = PerName(_says)
+
+
 def pause_until(status: int, headers: Iterable[tuple[bytes, bytes]], now_ms: int) -> int | None:
     """Until when (Unix ms) the API wants to be left alone, as its answer says; None: it does not say so.
 
     headers: names in any case. A limit of the API's own that is used up counts with any status; `Retry-After` only
     beside 429 and 503. At most an hour ahead.
     """
-    left: dict[str, str] = {}
-    resets: dict[str, str] = {}
-    after: str | None = None
-    for raw_name, raw_value in headers:
-        if len(raw_name) < 11:
-            continue
-        name = raw_name.lower()
-        if name == b"retry-after":
-            after = raw_value.decode("latin-1").strip()
-        elif b"ratelimit-" in name:
-            found = _REMAINING.fullmatch(name.decode("latin-1"))
-            if found is not None:
-                kind = left if (found["left"] or found["left2"]) == "remaining" else resets
-                kind[found["of"] or found["of2"]] = raw_value.decode("latin-1").strip()
-    until: list[int] = []
-    for of, remaining in left.items():
-        if remaining in ("0", "0.0") and of in resets:
-            moment = _moment(resets[of], now_ms)
-            until += [moment] if moment is not None else []
-    if after is not None and status in (429, 503):
-        moment = _moment(after, now_ms)
-        until += [moment] if moment is not None else []
-    latest = max(until, default=0)
-    return min(latest, now_ms + LONGEST_PAUSE_MS) if latest > now_ms else None
+    return latest(pauses(status, headers), now_ms)
+
+
+def pauses(status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """What the answer says of when the API may be called again, in the words of its fields; [] as a rule."""
+    told = [(said, value) for name, value in headers if (said := _SAYS[name]) is not None]
+    if not told:
+        return []
+    found = {said: value.decode("latin-1").strip() for said, value in told}
+    until = []
+    for (kind, of), text in found.items():
+        if kind == "remaining" and text in ("0", "0.0") and (reset := found.get(("reset", of))) is not None:
+            until.append(reset)
+    if status in (429, 503) and (after := found.get(("after", ""))) is not None:
+        until.append(after)
+    return until
+
+
+def latest(pauses: Iterable[str], now_ms: int) -> int | None:
+    """The last of these moments (Unix ms), at most an hour ahead; None: there is none that is still to come."""
+    moments = [moment for text in pauses if (moment := _moment(text, now_ms)) is not None]
+    last = max(moments, default=0)
+    return min(last, now_ms + LONGEST_PAUSE_MS) if last > now_ms else None
 
 
 def _moment(text: str, now_ms: int) -> int | None:

@@ -203,7 +203,8 @@ class Charge:
 
     def _make_bill(self, usage: Usage, unseen: int | None) -> Bill:
         call, ticket, rules = self.call, self.ticket, self._rules
-        estimate, position, now_ms = ticket.ask.estimate, self._position(), ticket.now_ms
+        estimate, now_ms = ticket.ask.estimate, ticket.now_ms
+        position = self._position() if self.earlier else ticket.position
         if unseen is None:
             explain = bool(self.earlier)  # the lines of all attempts stand together
             bill = price.actual(rules, call.rule, call.outbound, estimate, usage, position, now_ms, explain=explain)
@@ -219,7 +220,7 @@ class Charge:
         if usage.status is not None and usage.status < 400:
             asked = self.passing.digest() if self.passing is not None else question.digest(call.outbound)
             bill = replace(bill, question=asked)
-        if bill.state in (State.UNPRICED, State.ESTIMATED):
+        if bill.state is not State.SETTLED:
             # Loud on purpose: money that is counted by guess, or not at all, must not pass unnoticed.
             log.warning(
                 "call.not_priced_exactly",
@@ -284,4 +285,4 @@ class Charge:
         level = self.level
         if level is None:
             return None
-        return money.format_decimal(level.limit_atoms - level.spent_atoms - level.reserved_atoms, level.currency)
+        return money.write_decimal(level.limit_atoms - level.spent_atoms - level.reserved_atoms, level.currency)

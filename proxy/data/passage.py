@@ -95,8 +95,8 @@ class Passage:
             text = say(f"wire.{problem.code}", self._rules.language)
             return Denied(Reason.BAD_REQUEST, problem.status, detail={"problem": text})
         self._status, self._took_ms = answer.status, self._charge.elapsed_ms()
-        if self._charge.call.api.obey:
-            self._pause_until_ms = ratelimit.pause_until(answer.status, answer.headers, self._charge.now_ms())
+        if self._charge.call.api.obey and (told := ratelimit.pauses(answer.status, answer.headers)):
+            self._pause_until_ms = ratelimit.latest(told, self._charge.now_ms())
         try:
             self._meter.head(answer.status, answer.headers)
             await self._pass_on(answer)
@@ -264,7 +264,8 @@ class Passage:
         fields.append((b"X-Spendgate-Request-Id", self._exchange.id.encode()))
         if with_cost:
             fields.append((COST, self._charge.cost_text().encode()))
-        fields += [(name.encode(), value.encode()) for name, value in self._charge.limit_fields()]
+        if self._charge.ticket.used:
+            fields += [(name.encode(), value.encode()) for name, value in self._charge.limit_fields()]
         left = self._charge.remaining_text()
         if left is not None:
             fields.append((b"X-Spendgate-Budget-Remaining", left.encode()))

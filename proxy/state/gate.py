@@ -277,8 +277,9 @@ class Gate:
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
         self.count_failed(ask, outcome)
-        statement = self.statement(admitted, bill, status, learn=learn, outcome=outcome)
-        reply = await self.make(statement, ask)
+        reply = await self._statements.make(self._statement(plan, admitted, bill, status, learn, outcome))
+        if ask.guards.limited:
+            self.waiting.ended(ask)
         if reply is None:
             return Settled(True, None, pending=True)
         if reply[0] == 0:
@@ -301,7 +302,12 @@ class Gate:
         self, admitted: Admitted, bill: Bill, status: int | None, *, learn: bool = False, outcome: Outcome = UNKNOWN
     ) -> Statement:
         """The statement of this end of a call, whoever sends it; its lease is not renewed any more. From any thread."""
-        ask, plan = admitted.ask, self._plan_of(admitted)
+        return self._statement(self._plan_of(admitted), admitted, bill, status, learn, outcome)
+
+    def _statement(
+        self, plan: Plan, admitted: Admitted, bill: Bill, status: int | None, learn: bool, outcome: Outcome
+    ) -> Statement:
+        ask = admitted.ask
         chance = round(self._chance() * 1000) if ask.guards.breakers else 0
         now_ms = self.now_ms()
         parts = plan.settle_parts(ask, admitted, bill, status, self._given(), now_ms, learn, outcome, chance)

@@ -63,17 +63,18 @@ class Statements:
         self._remembering = threading.Lock()
         self._server: str | None = None  # that answered them
         self._written = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # known once the store was there
 
     def new(self, call_id: str, mode: str, parts: Packed) -> Statement:
         """One that is neither made nor kept yet. From any thread."""
         return Statement(self, call_id, mode, parts)
 
-    async def make(self, statement: Statement) -> list[Reply] | None:
-        """State it and wait for the script's reply; None = it is kept and will be written later."""
-        waiter: asyncio.Future[list[Reply] | None] = asyncio.get_running_loop().create_future()
-        statement.waiter = waiter
+    def make(self, statement: Statement) -> asyncio.Future[list[Reply] | None]:
+        """State it; awaited, the script's reply. None = it is kept and will be written later."""
+        loop = self._loop or asyncio.get_running_loop()
+        statement.waiter = waiter = loop.create_future()
         self._send(self._keep(statement))
-        return await waiter
+        return waiter
 
     def make_until(self, statement: Statement, until_ms: int) -> None:
         """State it without waiting, again and again until it found something or `until_ms` has come."""
@@ -119,6 +120,7 @@ class Statements:
 
     def connected(self, server: str | None) -> None:
         """The store is there (again). server: which one; None = it does not say, so it may be another."""
+        self._loop = asyncio.get_running_loop()
         if server is None or server != self._server:
             with self._remembering:
                 lately = [one for round_ in self._lately for one in round_]
