@@ -163,6 +163,7 @@ class Plan:
         self.budgets = budgets
         self.windows = windows
         self.guards = guards
+        self._guarded = guards.holds
         self.currencies = tuple(b.currency for b in budgets)
         self.counted = (*self.currencies, *guards.currencies)  # of budgets, then of cost limits
         self.timezone = timezone
@@ -198,7 +199,7 @@ class Plan:
 
     def _fill_arguments(self, day: Window, month: Window, names: tuple[str, str, str]) -> None:
         counted, drawn = len(self.counted), 1 if self.quota else 0
-        guarded = 1 if self._scopes() or self.guards.breakers else 0
+        guarded = 1 if self._guarded else 0
         quota_keep = self.quota[1].end_ms + k.QUOTA_KEPT_S * 1000 if self.quota else 0
         admit_all = [struct.pack("<ddHHB", self.from_ms, self.until_ms, len(self.budgets), counted, guarded)]
         settle_all = [struct.pack("<HB", len(self.budgets), drawn)]
@@ -248,7 +249,7 @@ class Plan:
         self._settle_static = resp.word(b"".join(settle_all)) + resp.word(resp.encode(settle_few))
         self._budget_facts = _encode(facts).decode()
         self._guard_facts = ""
-        if self.guards.holds:
+        if self._guarded:
             names_held = [limited.place for limited in self._scopes() if any(not one.per for one in limited.limits)]
             self._guard_facts = f',"concurrent":{_encode(names_held).decode()}'
             self._guard_facts += f',"breakers":{_encode([one.name for one in self.guards.breakers]).decode()}'
@@ -308,7 +309,7 @@ class Plan:
         facts = self._facts(ask, now_ms) if ask.holds else b""
         keys = self._admit_keys
         data = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (keys.data, len(own), own, len(facts), facts, self._admit_static)
-        if drawn is None and not self.guards.holds:
+        if drawn is None and not self._guarded:
             return Packed(keys.count + 4, data)
         return Packed(keys.count + 5, data + resp.word(resp.encode(self._rarely_asked(estimate))))
 
@@ -320,7 +321,7 @@ class Plan:
         if drawn is not None:
             steps = [(s.from_position, *(s.cost.atoms[c] for c in self.counted)) for s in drawn.steps]
             free_steps = sum(1 for _ in itertools.takewhile(lambda s: not s.cost.original, drawn.steps))
-        return steps, free_steps, (1, *tokens_of(estimate.usage), 1) if self.guards.holds else ()
+        return steps, free_steps, (1, *tokens_of(estimate.usage), 1) if self._guarded else ()
 
     def _facts(self, ask: Ask, now_ms: int) -> bytes:
         """The JSON of a reservation's `Facts`."""
@@ -408,7 +409,7 @@ class Plan:
     def _guard(self, bill: Bill, outcome: Outcome, chance: int) -> tuple[object, ...] | bool:
         """How limits and circuits take the end of a call; False where there are none and no pause was asked for."""
         pause_ms = outcome.pause_until_ms or 0
-        if not self.guards.holds:
+        if not self._guarded:
             return (False, 0, 0, 0, pause_ms) if pause_ms else False
         atoms = bill.cost.atoms
         actual: tuple[int, ...] | bool = False
