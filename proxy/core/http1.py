@@ -271,15 +271,15 @@ def parse_response(block: bytes, method: str, max_fields: int = 256) -> Response
     keep_alive_s: int | None = None
     for (_, value), key in filter(_key_of, lines):
         if key == b"content-length":
-            for part in _list(value) if b"," in value else (value,):
+            for part in (value,) if value.isdigit() else _list(value):
                 if not (part.isdigit() and len(part) <= MAX_DIGITS) or (length is not None and int(part) != length):
                     raise Malformed("bad_response_length", 502)
                 length = int(part)
         elif key == b"connection":
-            options = value.lower()
-            if b"close" in options and b"close" in _list(options):
+            options = [value] if value == b"keep-alive" else _list(value.lower())
+            if b"close" in options:
                 keep_alive = False
-            elif minor == 0 and b"keep-alive" in _list(options):
+            elif minor == 0 and b"keep-alive" in options:
                 keep_alive = True
         elif key == b"transfer-encoding":
             coding = value.lower() if coding is None else coding + b"," + value.lower()

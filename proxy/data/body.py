@@ -190,14 +190,16 @@ class WholeBody(Body):
         return False
 
     async def read(self, limit: int) -> bytes | None:
-        return self._take() if self.received <= limit else None
-
-    async def next(self) -> bytes:
-        return self._take()
-
-    def take_whole(self) -> bytes:
-        return self._take()
-
-    def _take(self) -> bytes:
+        if self.received > limit:
+            return None
         data, self._data = self._data, b""
         return data
+
+    async def next(self) -> bytes:
+        return self.take_whole()
+
+    def take_whole(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+    _take = take_whole

@@ -107,7 +107,7 @@ class Call:
     ) -> None:
         """now, total_deadline: loop time."""
         self._connection = connection
-        self._loop = loop = connection.loop
+        self._loop = connection.loop
         self._method = method
         self._attempt = attempt
         self._read_timeout_s = read_timeout_s
@@ -128,7 +128,7 @@ class Call:
         self.body: Body | None = None
         self.error: BaseException | None = None
         # Resolved when there is something to say: the head (and a small body, if it is quick), or `error`.
-        self.ready: asyncio.Future[None] = loop.create_future()
+        self.ready: asyncio.Future[None] = asyncio.Future(loop=connection.loop)
 
     # sending
 
@@ -205,7 +205,10 @@ class Call:
             start = max(0, len(self._buffer) - 3)
             data = self._buffer + data
         while True:
-            end, after = head_end(data, start)
+            end = data.find(b"\r\n\r\n", start) + 2
+            after = end + 2
+            if end == 1:  # not yet, or with bare line feeds
+                end, after = head_end(data, start)
             if end > _MAX_HEAD or (end < 0 and len(data) > _MAX_HEAD):
                 raise Malformed("response_head_too_large", 502)
             if end < 0:

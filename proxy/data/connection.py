@@ -342,7 +342,7 @@ class Connection(asyncio.Protocol):
                     if self._exchange is not None:
                         await asyncio.sleep(0)  # the next one was here already: others have their turn first
                 elif self._transport is not None:
-                    self._waiter = self._loop.create_future()
+                    self._waiter = asyncio.Future(loop=self._loop)
                     await self._waiter
                 else:
                     break
@@ -404,7 +404,9 @@ class Connection(asyncio.Protocol):
 
     def _after(self, exchange: Exchange) -> None:
         """The answer is out: read the next request, swallow the rest of this one, or close."""
-        self._leave()
+        self._exchange = None
+        if self._probe is not None or self._handed_over:
+            self._leave()
         transport = self._transport
         if transport is None or transport.is_closing():
             return

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -226,7 +227,7 @@ class Exchange:
         self.status = status
         if reason is None:
             reason = REASONS.get(status, b"")
-        lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+        lines = [_status_line(status, reason)]
         lines += map(_field_line, headers)
         if length is not None:
             lines.append(b"Content-Length: %d" % length)
@@ -237,6 +238,11 @@ class Exchange:
             lines.append(b"Connection: keep-alive")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int, reason: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b" % (status, reason)
 
 
 def refusal(status: int, headers: list[Field], body: bytes, bodiless: bool) -> bytes:

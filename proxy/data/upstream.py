@@ -114,9 +114,9 @@ class _Connection(asyncio.Protocol):
     """One connection to an API; carries one call at a time."""
 
     __slots__ = (
-        "_call",
         "_drain_waiter",
         "_poller",
+        "call",
         "deadlines",
         "gather_s",
         "idle_until",
@@ -136,30 +136,26 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport  # set before anybody gets the connection
         self.write_paused = False
         self.idle_until = 0.0
-        self._call: Call | None = None
+        self.call: Call | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
         self._poller: select.poll | None = None
-
-    def begin(self, method: str, attempt: Attempt, read_timeout_s: float, total_deadline: float, now: float) -> Call:
-        self._call = call = Call(self, method, attempt, read_timeout_s, total_deadline, now)
-        return call
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        if self._call is not None:
-            self._call.receive(data)
+        if self.call is not None:
+            self.call.receive(data)
         else:
             self.kill()  # bytes that nobody asked for: whatever they are, the connection is not to be trusted
 
     def eof_received(self) -> bool:
-        if self._call is not None:
-            self._call.connection_ended(None)
+        if self.call is not None:
+            self.call.connection_ended(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        call = self._call
+        call = self.call
         if call is not None:
             call.connection_ended(exc)
         self.forget()
@@ -185,25 +181,24 @@ class _Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._call is not None and not self.transport.is_closing():
+        if self.call is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def release(self, reusable: bool, keep_alive_s: int | None) -> None:
         """The call's answer is whole."""
-        body = self._call.body if self._call is not None else None
-        self._call = None
+        call, self.call = self.call, None
         transport = self.transport
         if transport.is_closing():
             return
         if not reusable:
             transport.close()
             return
-        if body is not None and body.paused:
+        if call is not None and call.body is not None and call.body.paused:
             transport.resume_reading()  # its reader has yet to empty the buffer; the next call starts unpaused
         self.pool.keep(self, keep_alive_s)
 
     def forget(self) -> None:
-        self._call = None
+        self.call = None
         self.pool.drop(self)
 
     def kill(self) -> None:
@@ -284,7 +279,7 @@ class Pool:
             if connection is None:
                 connection = await self._connect(origin, min(connect_timeout_s, total_deadline - loop.time()), attempt)
                 now = loop.time()
-            call = connection.begin(method, attempt, read_timeout_s, total_deadline, now)
+            call = connection.call = Call(connection, method, attempt, read_timeout_s, total_deadline, now)
             call.upgrade = upgrade
             try:
                 if isinstance(body, bytes):

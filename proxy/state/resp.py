@@ -6,6 +6,7 @@ same for all calls with the same budgets. Knows nothing of scripts, keys or conn
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import hiredis
@@ -39,4 +40,10 @@ def word(data: bytes) -> bytes:
 
 def command(name: Packed, rest: Packed) -> bytes:
     """One command: its name (with what belongs to it), and the other words."""
-    return b"*%d\r\n%b%b" % (name.count + rest.count, name.data, rest.data)
+    return b"".join((_header(name.count + rest.count), name.data, rest.data))
+
+
+@lru_cache(maxsize=256)
+def _header(count: int) -> bytes:
+    """The header of a command of so many words."""
+    return b"*%d\r\n" % count

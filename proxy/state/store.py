@@ -52,6 +52,7 @@ SCRIPTS: Final = (
     *("cache_join", "cache_keep", "cache_end", "cache_forget"),
 )
 
+_ReplyError: Final = hiredis.ReplyError
 Reply = Any  # int | bytes | None | list[Reply], as hiredis gives it
 
 
@@ -117,12 +118,13 @@ class _Link(asyncio.Protocol):
 
     def send(self, command: bytes, receiver: Receiver, call: _ScriptCall | None) -> None:
         """Queue one encoded command. A few are written together, or what there is when the loop's turn ends."""
-        if not self._buffer:
+        buffer = self._buffer
+        if not buffer:
             self._turn_s = self._loop.time()
             self._loop.call_soon(self._flush)
-        self._buffer.append(command)
+        buffer.append(command)
         self.waiting.append((receiver, self._turn_s, call))
-        if len(self._buffer) >= _WRITTEN_TOGETHER:
+        if len(buffer) >= _WRITTEN_TOGETHER:
             # Not all of a turn: the server would have nothing to do until then, and this loop nothing after it.
             self._flush()
         if self._watch is None:
@@ -147,15 +149,12 @@ class _Link(asyncio.Protocol):
         self._watch = self._loop.call_later(0.02 if late else _WATCH_EVERY_S, self._look)
 
     def data_received(self, data: bytes) -> None:
-        reader = self._reader
+        next_reply = self._reader.gets
         try:
-            reader.feed(data)
-            while True:
-                reply = reader.gets()
-                if reply is False:
-                    return
+            self._reader.feed(data)
+            while (reply := next_reply()) is not False:
                 receiver, _, call = self.waiting.popleft()
-                if isinstance(reply, hiredis.ReplyError):
+                if isinstance(reply, _ReplyError):
                     self._refused(reply, receiver, call)
                 elif not receiver.done():
                     receiver.set_result(reply)
@@ -274,8 +273,8 @@ class Store:
         link = self._link
         if link is None:
             raise StoreUnavailable(self.reason)
-        future: asyncio.Future[Reply] = link._loop.create_future()
-        link.send(self.encoded(name, rest), future, (self.sources[name], rest))
+        future: asyncio.Future[Reply] = asyncio.Future(loop=link._loop)
+        link.send(resp.command(self._evalsha[name], rest), future, (self.sources[name], rest))
         return future
 
     def script_for(self, receiver: Receiver, name: str, rest: Packed) -> None:
@@ -283,7 +282,7 @@ class Store:
         link = self._link
         if link is None:
             raise StoreUnavailable(self.reason)
-        link.send(self.encoded(name, rest), receiver, (self.sources[name], rest))
+        link.send(resp.command(self._evalsha[name], rest), receiver, (self.sources[name], rest))
 
     def encoded(self, name: str, rest: Packed) -> bytes:
         """The command that runs lua/<name>.lua by its digest."""
