@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -53,18 +52,28 @@ class Request(msgspec.Struct, gc=False):
     candidateCount: Any = None
     max_tool_calls: Any = None
 
+    def seldom(self) -> tuple[Any, ...]:
+        """What few requests have, in the order of `_SELDOM`: more limits, how often to answer, and holders of both."""
+        return (
+            self.max_tokens_to_sample,
+            self.max_new_tokens,
+            self.max_gen_len,
+            self.num_predict,
+            self.maxOutputTokens,
+            self.n,
+            self.best_of,
+            self.num_generations,
+            self.candidateCount,
+            self.generationConfig,
+            self.generation_config,
+            self.inferenceConfig,
+            self.textGenerationConfig,
+            self.options,
+            self.parameters,
+        )
+
 
 _decode_request = msgspec.json.Decoder(Request, float_hook=Decimal).decode
-
-# what may say how many tokens the answer may have, how many answers are wanted, and members inside which both may stand
-_limits_of = attrgetter(
-    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample"),
-    *("max_new_tokens", "max_gen_len", "num_predict", "maxOutputTokens"),
-)
-_times_of = attrgetter("n", "best_of", "num_generations", "candidateCount")
-_holders_of = attrgetter(
-    *("generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options", "parameters")
-)
 _LIMITS = frozenset(
     {
         "max_tokens",
@@ -80,8 +89,7 @@ _LIMITS = frozenset(
     }
 )
 _TIMES = frozenset({"n", "best_of", "num_generations", "candidateCount", "candidate_count"})
-_NO_TIMES = (None,) * 4
-_NO_HOLDERS = (_NOTHING,) * 6
+_SELDOM = (*(None,) * 9, *(_NOTHING,) * 6)  # of a request that has nothing of it
 
 # What the model reads beyond the body's own text. By first letters, because this is asked of every name in every body.
 _ELSEWHERE = re.compile(
@@ -176,18 +184,12 @@ def of(
     if input_tokens > most and (rule.max_input_tokens is not None or window is not None):
         input_tokens = most
     counts = _counts(input_tokens, rule, endpoint, output, len(body))
-    if (elsewhere and _SEARCHES.search(body)) or (model is not None and ("search" in model or ":online" in model)):
+    searching, media = _hints(model) if model is not None else (False, False)
+    if searching or (elsewhere and _SEARCHES.search(body)):
         limit = request.max_tool_calls
         counts["web_searches"] = limit if type(limit) is int and limit > 0 else SEARCHES
     writes = (elsewhere or "cache" in small) and (b"cache_control" in body or b"cachePoint" in body)
-    media = (
-        elsewhere
-        or "audio" in small
-        or "image" in small
-        or "video" in small
-        or "modalit" in small
-        or (model is not None and _is_media(model))
-    )
+    media = media or elsewhere or "audio" in small or "image" in small or "video" in small or "modalit" in small
     return Demand(model, counts, writes, writes and b'"1h"' in body, media, bounded)
 
 
@@ -221,37 +223,45 @@ def _input_tokens(body: bytes, small: str, model: str | None) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _is_media(model: str) -> bool:
-    return _MEDIA_MODEL.search(model) is not None
+def _hints(model: str) -> tuple[bool, bool]:
+    """Whether this model searches the web of its own accord, and whether it reads or makes sound or pictures."""
+    return "search" in model or ":online" in model, _MEDIA_MODEL.search(model) is not None
 
 
 def _asked(request: Request) -> tuple[int | None, int]:
     """The request's own bound of output tokens, None without one, and how many answers it wants."""
     asked, repeats = 0, 1
-    for item in _limits_of(request):
+    for item in (request.max_tokens, request.max_completion_tokens, request.max_output_tokens):
         if item is not None and (number := _whole(item)) > asked:
             asked = number
-    times, holders = _times_of(request), _holders_of(request)
-    if times != _NO_TIMES:
-        for item in times:
-            repeats = max(repeats, _whole(item))
-    if holders != _NO_HOLDERS:
-        for raw in holders:
-            holder = reading.value(raw) if raw is not _NOTHING else None
-            for key, item in holder.items() if isinstance(holder, dict) else ():
-                if type(item) is int and item > 0:
-                    if key in _LIMITS:
-                        asked = max(asked, item)
-                    elif key in _TIMES:
-                        repeats = max(repeats, item)
-    return asked or None, min(repeats, 1000)
+    seldom = request.seldom()
+    if seldom != _SELDOM:
+        asked, repeats = _asked_seldom(seldom, asked)
+    return asked or None, repeats
+
+
+def _asked_seldom(seldom: tuple[Any, ...], asked: int) -> tuple[int, int]:
+    """The same of what few requests have. asked: the bound so far, 0 without one."""
+    limits, times, holders = seldom[:5], seldom[5:9], seldom[9:]
+    asked = max(asked, *map(_whole, limits))
+    repeats = max(1, *map(_whole, times))
+    for raw in holders:
+        holder = reading.value(raw) if raw is not _NOTHING else None
+        for key, item in holder.items() if isinstance(holder, dict) else ():
+            if type(item) is int and item > 0:
+                if key in _LIMITS:
+                    asked = max(asked, item)
+                elif key in _TIMES:
+                    repeats = max(repeats, item)
+    return asked, min(repeats, 1000)
 
 
 def _whole(found: Any) -> int:
     """A whole number above 0; 0 where it is none."""
-    if isinstance(found, Decimal) and found.is_finite() and found == found.to_integral_value():
-        found = int(found)
-    return found if type(found) is int and found > 0 else 0
+    if type(found) is int:
+        return max(0, found)
+    whole = isinstance(found, Decimal) and found.is_finite() and found == found.to_integral_value()
+    return max(0, int(found)) if whole else 0
 
 
 def _decoded(body: bytes) -> Request | None:

@@ -13,7 +13,7 @@ Units: ``*_atoms`` are integers (see core/money.py), ``*_ms`` are Unix milliseco
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -440,7 +440,8 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     fx_rate: Decimal | None = None  # None when no conversion was needed
     fx_date: str | None = None
     terms: tuple[Term, ...] = ()
-    said: str = ""  # the terms as the ledger's JSON, where they were written down without being made
+    # The terms as the ledger's JSON, or how to write it, where they are not made as values.
+    said: str | Callable[[], str] = ""
 
 
 class QuotaStep(msgspec.Struct, frozen=True, gc=False):

@@ -46,6 +46,7 @@ _ZERO = Decimal(0)
 _DAY = Period(PeriodUnit.DAY)
 _AGREE = Decimal("0.02")  # share of the catalogue's price by which a provider's own figure may differ and still agree
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+_FREE, _USAGE, _SEPARATE = Billing.FREE, Billing.USAGE, Billing.SEPARATE  # looked up once: that is slow of an enum
 
 UNPRICED_MODEL = "unpriced_model"
 UNPRICED_ENDPOINT = "unpriced_endpoint"
@@ -86,26 +87,28 @@ def estimate(
     if price.catalog is None and price.tokens is None:
         parts = terms.fixed_before(rule, outbound)
         return _estimated(rules, rule, parts, now_ms, learned, None, _NO_COUNTS)
-    endpoint = endpoint_of(price.catalog or "", outbound)
-    if endpoint.billing is Billing.FREE:
+    provider = price.catalog
+    endpoint = endpoint_of(provider or "", outbound)
+    billing = endpoint.billing
+    if billing is _FREE:
         return Estimate(amounts.nothing(rules, price), "free")
     request = demand.read(outbound)
     model = demand.model_of(outbound, endpoint, request)
-    entry = catalog.find(price.catalog, model) if price.catalog is not None and model else None
-    if price.catalog is not None and not model and endpoint.billing is Billing.USAGE:
-        entry = catalog.dearest(price.catalog, now_ms)  # the body does not show which: it may be any
-    if price.catalog is not None and (
-        entry is None or _has_no_price(entry, now_ms) or endpoint.billing is Billing.SEPARATE
-    ):
-        problem = UNPRICED_ENDPOINT if endpoint.billing is Billing.SEPARATE else UNPRICED_MODEL
-        if entry is not None and entry.given_away and endpoint.billing is Billing.USAGE:
+    entry = None
+    if provider is not None:
+        if model:
+            entry = catalog.find(provider, model)
+        elif billing is _USAGE:
+            entry = catalog.dearest(provider, now_ms)  # the body does not show which: it may be any
+    if provider is not None and (entry is None or billing is _SEPARATE or _has_no_price(entry, now_ms)):
+        problem = UNPRICED_ENDPOINT if billing is _SEPARATE else UNPRICED_MODEL
+        if entry is not None and entry.given_away and billing is _USAGE:
             return Estimate(amounts.nothing(rules, price), "free", model)
         return Estimate(amounts.nothing(rules, price), "exact", model, problem=problem)
     wanted = demand.of(outbound, endpoint, rule, entry.context_window if entry else None, model, request)
     if not explain and learned is None and entry is not None:
         known = amounts.tariff_of(rules, price, entry, now_ms)
-        cost = known.before(wanted, entry.implicit_cache_writes or wanted.writes_cache) if known is not None else None
-        if cost is not None:
+        if known is not None and (cost := known.before(wanted, entry.implicit_cache_writes or wanted.writes_cache)):
             return Estimate(cost, "worst_case", model, wanted.counts, None, wanted.bounded)
     parts = terms.fixed_before(rule, outbound)
     parts.exact = False

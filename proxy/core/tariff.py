@@ -5,7 +5,8 @@ counted. For those, everything but the counts is known beforehand, so a price is
 one power of ten. It is exact, and the same as the sum of lines that core/terms.py and core/price.py work out (a
 property test holds them together); whatever is out of the ordinary is left to them: `None` here means "ask there".
 
-The lines of the sum are not made as values but written down at once, as the ledger has them.
+The lines of the sum are not made as values but written down as the ledger has them: of a bill at once, of an estimate
+when it stands as the bill.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 from proxy.core import money
@@ -51,6 +53,7 @@ class Tariff:
         "_beside",
         "_currency_factors",
         "_date",
+        "_each_request",
         "_lines",
         "_one",
         "_ones",
@@ -67,7 +70,8 @@ class Tariff:
         self.price = price
         self._rate = rate
         self._date = date
-        self._beside = tuple(unit.usage_key for unit in price.beside)
+        self._beside = frozenset(unit.usage_key for unit in price.beside)
+        self._each_request = "requests" in self._beside
         each = [_exact(unit.base, unit.per) for unit in price.units]
         millionths = [_exact(unit.base, _MILLION) for unit in price.units]  # as `dearest` counts
         self._scale = max(map(_places, each + millionths), default=0)
@@ -91,24 +95,30 @@ class Tariff:
         return atoms.numerator, atoms.denominator
 
     def before(self, demand: Demand, writes: bool) -> Cost | None:
-        """The most that a call may cost, rounded up, its lines written down. writes: input may go into a cache."""
+        """The most that a call may cost, rounded up. writes: input may go into a cache."""
         counts = demand.counts
-        for name in self._beside:
-            if name == "requests" or counts.get(name):
-                return None
+        if self._each_request or (not self._beside.isdisjoint(counts) and any(map(counts.get, self._beside))):
+            return None
         key = (writes, demand.writes_long_cache, demand.media)
         dearest = self._before.get(key)
         if dearest is None:
             dearest = self._before[key] = self._dearest(*key)
-        total, lines = 0, []
-        for name, price, before, between in dearest:
-            count = counts.get(name, 0)
-            if count:
-                amount = price * count
-                total += amount
-                lines.append(f'{before}{count}{between}{self._text(amount)}"}}')
-        atoms = {currency: -(-total * above // below) for currency, above, below in self._currency_factors}
-        return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, said=f"[{','.join(lines)}]")
+        total, atoms = 0, {}
+        for name, price, _, _ in dearest:
+            total += price * counts.get(name, 0)
+        for currency, above, below in self._currency_factors:
+            atoms[currency] = -(-total * above // below)
+        said = partial(self._said, dearest, counts)
+        return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, (), said)
+
+    def _said(self, prices: tuple[tuple[str, int, str, str], ...], counts: Mapping[str, int]) -> str:
+        """The lines of an estimate, as the ledger has them."""
+        lines = [
+            f'{before}{counts[name]}{between}{self._text(price * counts[name])}"}}'
+            for name, price, before, between in prices
+            if counts.get(name)
+        ]
+        return f"[{','.join(lines)}]"
 
     def _dearest(self, writes: bool, long_writes: bool, media: bool) -> tuple[tuple[str, int, str, str], ...]:
         rates = self.price.dearest(0, writes, long_writes, media)

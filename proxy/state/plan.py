@@ -507,8 +507,9 @@ def _quota_facts(name: str, window: Window, drawn: Quota, currency: str) -> str:
 
 def terms_text(cost: Cost) -> str:
     """The ledger's `terms`: the lines of the sum as JSON, amounts as plain decimals."""
-    if cost.said:
-        return cost.said
+    said = cost.said
+    if said:
+        return said if isinstance(said, str) else said()
     plain = money.plain
     lines = [
         f'{{"name":"{term.name}","quantity":"{plain(term.quantity)}","unit_price":"{plain(term.unit_price)}",'
