@@ -35,14 +35,17 @@ class _Shape(NamedTuple):
     """What counts of the same names have in common.
 
     zero: must not be counted, because the whole that they are parts of is not told. apart: must not be counted both.
-    told: (name, place of the unit, places of its parts), parts before their wholes. lines: (place, price, and the
-    line's text around count and amount), in the catalogue's order.
+    told: (name, place of the unit, places of its parts), parts before their wholes. lines: (place, *line), in the
+    catalogue's order.
     """
 
     zero: tuple[str, ...]
     apart: tuple[tuple[str, str], ...]
     told: tuple[tuple[str, int, tuple[int, ...]], ...]
     lines: tuple[tuple[int, int, str, str], ...]
+
+
+_NEXT_LINE = '"},'  # what ends a line that another one follows
 
 
 class Tariff:
@@ -114,11 +117,11 @@ class Tariff:
     def _said(self, prices: tuple[tuple[str, int, str, str], ...], counts: Mapping[str, int]) -> str:
         """The lines of an estimate, as the ledger has them."""
         lines = [
-            f'{before}{counts[name]}{between}{self._text(price * counts[name])}"}}'
-            for name, price, before, between in prices
+            large % (counts[name], self._text(price * counts[name]))
+            for name, price, _, large in prices
             if counts.get(name)
         ]
-        return f"[{','.join(lines)}]"
+        return f'[{_NEXT_LINE.join(lines)}"}}]' if lines else "[]"
 
     def _dearest(self, writes: bool, long_writes: bool, media: bool) -> tuple[tuple[str, int, str, str], ...]:
         rates = self.price.dearest(0, writes, long_writes, media)
@@ -129,9 +132,10 @@ class Tariff:
         )
 
     def _line(self, name: str, price: Decimal) -> tuple[int, str, str]:
-        """A price, and the text of its line around count and amount."""
-        before = f'{{"name":"{name}","quantity":"'
-        return self._whole(price), before, f'","unit_price":"{money.plain(price)}","amount":"'
+        """A price, and two patterns of its line without its end: for an amount below one, in so many whole units of
+        this tariff (idle zeros come off), and for any amount as text."""
+        line = f'{{"name":"{name}","quantity":"%d","unit_price":"{money.plain(price)}","amount":"'
+        return self._whole(price), f"{line}0.%0{self._scale}d", f"{line}%s"
 
     def after(self, counts: Mapping[str, int]) -> Cost | None:
         """What this usage cost, rounded half up, its lines written down.
@@ -158,19 +162,23 @@ class Tariff:
             if value < 0:
                 return None
             leaves[place] = value
-        total, lines, text = 0, [], self._text
-        for place, price, before, between in shape.lines:
+        total, lines, one = 0, [], self._one
+        for place, price, small, large in shape.lines:
             count = leaves[place]
             if count:
                 amount = price * count
                 total += amount
-                lines.append(f'{before}{count}{between}{text(amount)}"}}')
+                if 0 < amount < one:
+                    lines.append((small % (count, amount)).rstrip("0"))
+                else:
+                    lines.append(large % (count, self._text(amount)))
         if not lines:
             return None
-        atoms = {
-            currency: (2 * total * above + below) // (2 * below) for currency, above, below in self._currency_factors
-        }
-        return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, said=f"[{','.join(lines)}]")
+        atoms = {}
+        for currency, above, below in self._currency_factors:
+            atoms[currency] = (2 * total * above + below) // (2 * below)
+        said = f'[{_NEXT_LINE.join(lines)}"}}]'
+        return Cost(self._unit * total, CURRENCY, atoms, self._rate, self._date, (), said)
 
     def _text(self, amount: int) -> str:
         """So many whole units of this tariff as `money.plain` writes it."""
