@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache
 
 import structlog
@@ -35,6 +35,7 @@ LOOKAHEAD_TOKENS = 4
 
 COST = b"X-Spendgate-Cost"
 
+_ANSWERED, _ABORTED = End.ANSWERED, End.ABORTED  # looked up with every call
 _END_WITHIN_S = 1.0  # after an API's last word: longer is no end that is on its way
 
 
@@ -68,7 +69,7 @@ class Passage:
         self._charge = charge
         self._attempt = Attempt()
         self._complete = False  # the API's answer came to its announced end
-        self._end = End.ABORTED  # until it is known better, the client went away
+        self._end = _ABORTED  # until it is known better, the client went away
         self._status: int | None = None
         self._took_ms: int | None = None  # until the answer began
         self._pause_until_ms: int | None = None  # the API asked for a pause
@@ -104,11 +105,10 @@ class Passage:
             answer.close()
         return None
 
-    async def _pass_on(self, answer: UpstreamAnswer) -> None:
+    def _pass_on(self, answer: UpstreamAnswer) -> Awaitable[None]:
         if answer.whole is not None:
-            await self._answer_whole(answer, answer.whole)
-        else:
-            await self._answer_as_it_comes(answer)
+            return self._answer_whole(answer, answer.whole)
+        return self._answer_as_it_comes(answer)
 
     @property
     def size(self) -> int:
@@ -122,7 +122,7 @@ class Passage:
 
     def _outcome(self) -> Outcome:
         took_ms = self._took_ms if self._took_ms is not None else self._charge.elapsed_ms()
-        end = End.ANSWERED if self._complete else self._end
+        end = _ANSWERED if self._complete else self._end
         return Outcome(judge(end, self._status), took_ms, self._pause_until_ms)
 
     def _usage(self) -> Usage:
@@ -136,7 +136,7 @@ class Passage:
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    async def _send(self) -> UpstreamAnswer:
+    def _send(self) -> Awaitable[UpstreamAnswer]:
         call, exchange = self._charge.call, self._exchange
         api, outbound = call.api, call.outbound
         body: bytes | AsyncIterator[bytes]
@@ -147,7 +147,7 @@ class Passage:
             worth = outbound.method == "POST" and (exchange.body.length or 0) <= question.LONGEST
             body, length = self._passing() if worth else exchange.body.chunks(), exchange.body.length
         origin, head = request_to(exchange, call, length)
-        return await self._pool.exchange(
+        return self._pool.exchange(
             origin,
             outbound.method,
             head,
