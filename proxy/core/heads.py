@@ -57,22 +57,21 @@ class HeadReader:
     """Reads the heads of one connection as `read_head` does. One that only differs from the head before it by the
     digits of its length, as most do, is not even looked up."""
 
-    __slots__ = ("_after", "_before", "_last", "_max_fields")
+    __slots__ = ("_after", "_before", "_block", "_last", "_max_fields")
 
     def __init__(self, max_fields: int) -> None:
         self._max_fields = max_fields
         self._last: RequestHead | None = None
-        self._before = self._after = b""  # of the last head: its bytes around the digits; all of them where it has none
+        self._block = self._before = self._after = b""  # of the last head: all its bytes, and those around the digits
 
     def read(self, block: bytes) -> RequestHead:
         """Raises Malformed."""
         last = self._last
         if last is not None:
+            if block == self._block:
+                return last
             before, after = self._before, self._after
-            if last.length_at < 0:
-                if block == before:
-                    return last
-            elif block.startswith(before) and block.endswith(after):
+            if after and block.startswith(before) and block.endswith(after):
                 digits = block[len(before) : -len(after)]
                 if digits.isdigit() and len(digits) <= MAX_DIGITS:
                     return _of_length(last, digits)
@@ -80,8 +79,8 @@ class HeadReader:
         if head.key is None:
             self._last = None
         else:
-            self._last = head
+            self._last, self._block = head, block
             found = _LENGTH.search(block)
-            start, end = (len(block), len(block)) if found is None else found.span(1)
-            self._before, self._after = block[:start], block[end:]
+            start, end = (0, len(block)) if found is None else found.span(1)
+            self._before, self._after = block[:start], block[end:]  # of no length: nothing
         return head

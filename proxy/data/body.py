@@ -21,7 +21,7 @@ class Body:
 
     length: announced by Content-Length; None where only the end will tell.
     received: body bytes that have arrived so far. complete: the end has arrived (perhaps not yet been read).
-    trailers: trailer fields, once complete.
+    trailers: trailer fields, once complete. paused: the sender is being held back because nobody reads.
     """
 
     __slots__ = (
@@ -30,13 +30,13 @@ class Body:
         "_high",
         "_loop",
         "_pause",
-        "_paused",
         "_resume",
         "_size",
         "_waiter",
         "_wanted",
         "complete",
         "length",
+        "paused",
         "received",
         "trailers",
     )
@@ -55,7 +55,7 @@ class Body:
         self._size = 0
         self._high = HIGH_WATER
         self._pause, self._resume, self._wanted = pause, resume, wanted
-        self._paused = False
+        self.paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.length = length
@@ -69,8 +69,8 @@ class Body:
         self._chunks.append(data)
         self._size += len(data)
         self.received += len(data)
-        if self._size > self._high and not self._paused:
-            self._paused = True
+        if self._size > self._high and not self.paused:
+            self.paused = True
             self._pause()
         self._wake()
 
@@ -90,11 +90,6 @@ class Body:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    @property
-    def paused(self) -> bool:
-        """Whether the sender is being held back because nobody reads."""
-        return self._paused
 
     @property
     def waited_for(self) -> bool:
@@ -150,8 +145,8 @@ class Body:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._size = 0
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self._resume()
         return data
 
@@ -177,13 +172,10 @@ class WholeBody(Body):
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.paused = False
         self.length = self.received = len(data)
         self.complete = True
         self.trailers = _NO_TRAILERS
-
-    @property
-    def paused(self) -> bool:
-        return False
 
     @property
     def waited_for(self) -> bool:

@@ -283,7 +283,10 @@ class Call:
         """The answer is whole. Bytes beyond it (it is not `alone`), or an unfinished upload, cost the connection."""
         head, connection = self.head, self._connection
         connection.deadlines.forget(self)
-        self._announce()
+        if self._gather is not None:
+            self._announce()
+        elif not self.ready.done():
+            self.ready.set_result(None)
         reusable = alone and head is not None and head.keep_alive and not self._desync
         upload, self._upload = self._upload, None
         if upload is not None:  # answered before it had read everything (RFC 9112 §9.3)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core import http1
 from proxy.core.authority import Authority
 from proxy.core.headbuffer import HeadBuffer
 from proxy.core.http1 import (
@@ -150,6 +151,62 @@ def test_trailers_that_would_change_the_message_are_dropped() -> None:
 def test_how_a_response_body_ends(method: str, head: bytes, framing: Framing, length: int | None) -> None:
     found = parse_response(head, method)
     assert (found.framing, found.length) == (framing, length)
+
+
+RESPONSE_LINES = st.sampled_from(
+    [
+        *(
+            b"Content-Length: 5",
+            b"content-length:5 ",
+            b"Content-Length: 5, 5",
+            b"Content-Length: 6",
+            b"Content-Length: x",
+        ),
+        *(b"Content-Length: ", b"Content-Length: +5", b"Content-Length: 1234567890123456789"),
+        *(b"Connection: keep-alive", b"connection: Close", b"Connection: a, close", b"Connection: not-closed"),
+        *(b"Connection: Keep-Alive, a", b"Keep-Alive: timeout=5", b"Transfer-Encoding: chunked"),
+        *(b"Transfer-Encoding: gzip", b"X: y", b"X:", b"X:\t y z \t", b"X : y", b" folded", b"no colon", b"X: \x01"),
+    ]
+)
+
+
+@given(
+    heads=st.lists(
+        st.tuples(st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK"]), st.lists(RESPONSE_LINES, max_size=5)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_response_means_the_same_whatever_lines_came_before(heads: list[tuple[bytes, list[bytes]]]) -> None:
+    def read(block: bytes) -> object:
+        try:
+            return parse_response(block, "POST")
+        except Malformed as problem:
+            return problem.code
+
+    blocks = [b"\r\n".join([first, *lines, b""]) for first, lines in heads]
+    alone = []
+    for block in blocks:
+        http1._known_lines.clear()
+        http1._known_status.clear()
+        alone.append(read(block))
+    assert [read(block) for block in (*blocks, *blocks)] == [*alone, *alone]
+
+
+@pytest.mark.parametrize(
+    ("lines", "lives_on"),
+    [
+        ([b"HTTP/1.1 200 OK", b"Connection: keep-alive"], True),
+        ([b"HTTP/1.1 200 OK", b"Connection: close", b"Connection: keep-alive"], False),
+        ([b"HTTP/1.1 200 OK", b"Connection: a, CLOSE"], False),
+        ([b"HTTP/1.1 200 OK", b"Connection: not-closed"], True),
+        ([b"HTTP/1.0 200 OK", b"Connection: keep-alive"], True),
+        ([b"HTTP/1.0 200 OK", b"Connection: a, Keep-Alive"], True),
+        ([b"HTTP/1.0 200 OK"], False),
+    ],
+)
+def test_whether_a_connection_lives_on_after_a_response(lines: list[bytes], lives_on: bool) -> None:
+    assert parse_response(b"\r\n".join([*lines, b"Content-Length: 0", b""]), "GET").keep_alive is lives_on
 
 
 @given(places=PLACES)
