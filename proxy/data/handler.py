@@ -39,6 +39,7 @@ from proxy.state.repeats import Repeats
 log = structlog.get_logger()
 
 # The estimate does not fit in what is left, whatever the calls in flight release.
+_LEARNED = EstimateMode.LEARNED  # looked up once: that is slow of an enum
 _DOES_NOT_FIT = (Reason.BUDGET_INSUFFICIENT, Reason.BUDGET_STOPPED)
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"  # what passes here; TRACE does not
 _REASON_OF_STATUS = {413: Reason.BODY_TOO_LARGE, 414: Reason.HEAD_TOO_LARGE, 431: Reason.HEAD_TOO_LARGE}
@@ -78,16 +79,17 @@ class Page:
         rules, now_ms = self.rules, self.gate.now_ms()
         exchange.id = self._ids.new(now_ms)
 
-        if inbound.ends_here(exchange):
+        if exchange.method == "OPTIONS" and inbound.ends_here(exchange):
             await exchange.respond(200, [(b"Allow", _ALLOW), (b"X-Spendgate-Request-Id", exchange.id.encode())])
             return
         call = await inbound.read(rules, exchange, inside, self._interceptor.opens)  # 400 401 403 407 421
-        if isinstance(call, Opening):
-            call = await self._interceptor.open(exchange, call, self.handle) or call
-        if isinstance(call, Refused):
-            if call.unknown is not None:
-                self.noted(call.unknown, call.caller, REFUSED)
-            await self._refuse(exchange, rules, call.denied, call.speaks)
+        if not isinstance(call, Call):
+            if isinstance(call, Opening):
+                call = await self._interceptor.open(exchange, call, self.handle) or call
+            if isinstance(call, Refused):
+                if call.unknown is not None:
+                    self.noted(call.unknown, call.caller, REFUSED)
+                await self._refuse(exchange, rules, call.denied, call.speaks)
         if not isinstance(call, Call):
             return
         estimate = self._estimate(rules, call, now_ms)
@@ -122,7 +124,9 @@ class Page:
         """From the admission to the settlement."""
         ticket: Admitted | Denied | None
         if handled is None:
-            ticket = await self._admit(rules, call, ask)  # 402 429 503
+            ticket = await self.gate.admit(ask)  # 402 429 503
+            if isinstance(ticket, Denied):
+                ticket = await self._admit_less(rules, call, ask, ticket)
         else:
             ticket = await handled.admit(lambda other, asked: self._admit(rules, other, asked))
             call = handled.call
@@ -155,7 +159,7 @@ class Page:
     def _estimate(self, rules: RuleSet, call: Call, now_ms: int) -> Estimate:
         """The worst case; where the rule says so and enough was seen, what such calls cost lately instead."""
         estimate = price.estimate(rules, call.rule, call.outbound, now_ms, explain=False)
-        if call.rule.estimate is EstimateMode.LEARNED and estimate.basis == "worst_case":
+        if call.rule.estimate is _LEARNED and estimate.basis == "worst_case":
             learned = self.gate.learned_costs.of(call.rule.id, estimate.model)
             if learned is not None and learned < estimate.cost.atoms[rules.currency]:
                 return price.estimate(rules, call.rule, call.outbound, now_ms, learned)
@@ -164,8 +168,12 @@ class Page:
     async def _admit(self, rules: RuleSet, call: Call, ask: Ask) -> Admitted | Denied:
         """The one question; asked again for less where a stream that may be cut short can begin with what is left."""
         ticket = await self.gate.admit(ask)
-        if isinstance(ticket, Denied) and ticket.reason in _DOES_NOT_FIT:
-            for less in shortfall.lesser(rules, call.rule, call.outbound, ask.estimate, ticket.level, ask.at_ms):
+        return await self._admit_less(rules, call, ask, ticket) if isinstance(ticket, Denied) else ticket
+
+    async def _admit_less(self, rules: RuleSet, call: Call, ask: Ask, denied: Denied) -> Admitted | Denied:
+        ticket: Admitted | Denied = denied
+        if denied.reason in _DOES_NOT_FIT:
+            for less in shortfall.lesser(rules, call.rule, call.outbound, ask.estimate, denied.level, ask.at_ms):
                 ticket = await self.gate.admit(replace(ask, estimate=less))
                 if not isinstance(ticket, Denied) or ticket.reason not in _DOES_NOT_FIT:
                     break
@@ -225,8 +233,13 @@ class Page:
 
 
 def _question(request_id: str, now_ms: int, rules: RuleSet, call: Call, estimate: Estimate) -> Ask:
-    outbound = call.outbound
+    outbound, heading = call.outbound, call.heading
     free = call.observed or estimate.basis == "free"
+    if heading is not None and heading.rule is call.rule and heading.api is call.api:
+        budgets, guards = heading.budgets, heading.guards
+    else:
+        budgets = match.chain(rules, call.api, call.rule, call.caller)
+        guards = match.guards(rules, call.api, call.rule, call.caller)
     return Ask(
         id=request_id,
         at_ms=now_ms,
@@ -236,12 +249,12 @@ def _question(request_id: str, now_ms: int, rules: RuleSet, call: Call, estimate
         method=outbound.method,
         path=outbound.path or f"{outbound.host}:{outbound.port}",
         priority=call.rule.priority,
-        budgets=() if free else match.chain(rules, call.api, call.rule, call.caller),
+        budgets=() if free else budgets,
         estimate=estimate,
         currency=rules.currency,
         timezone=rules.timezone,
         free=free,
-        guards=match.guards(rules, call.api, call.rule, call.caller),
+        guards=guards,
     )
 
 

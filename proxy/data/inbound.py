@@ -13,11 +13,13 @@ from msgspec.structs import replace
 
 from proxy.core import authority, decode, match, standins
 from proxy.core.fieldnames import PerName
+from proxy.core.guards import NO_GUARDS
 from proxy.core.headers import max_forwards, wants_websocket
 from proxy.core.http1 import Field
 from proxy.core.identify import Identified, recognise
 from proxy.core.model import (
     Api,
+    Budget,
     Caller,
     Denied,
     Outbound,
@@ -43,16 +45,19 @@ _NAME_TEXT = PerName(lambda name: name.decode(HEADER_ENCODING).lower())
 class Heading:
     """What the head of a request says under these rules. Kept where the head may come again: nobody may change it.
 
-    rule: where the head alone decides. frame: where the request goes, and its ready head around the body's length; set
-    by whoever forwards the first such call. Nothing may be in it that differs from call to call.
+    rule: where the head alone decides, with the budgets and guards of its calls. frame: where the request goes, and its
+    ready head around the body's length; set by whoever forwards the first such call. Nothing may be in it that differs
+    from call to call.
     """
 
     __slots__ = (
         *(
             "api",
+            "budgets",
             "coding",
             "forward",
             "frame",
+            "guards",
             "headers",
             "host",
             "length_at",
@@ -96,6 +101,8 @@ class Heading:
         self.websocket = websocket
         self.coding = _header(headers, "content-encoding")
         self.rule: Rule | None = None
+        self.budgets: tuple[Budget, ...] = ()
+        self.guards = NO_GUARDS
         self.frame: tuple[Origin, bytes, bytes | None] | None = None
 
     def headers_of(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
@@ -182,17 +189,20 @@ async def read(
             _keep(rules, exchange, heading)
     api, who, path = heading.api, heading.who, heading.path
     scheme, host, port, forward = heading.scheme, heading.host, heading.port, heading.forward
-    headers = heading.headers_of(exchange)
     body: bytes | None = None
     size = exchange.body.length
     if size == 0:
         body = b""
     elif heading.reads_body:
-        body = await exchange.body.read(BODY_READ_LIMIT)
+        came = exchange.body
+        if came.complete and came.received <= BODY_READ_LIMIT and not exchange.expects_continue:
+            body = came.take_whole()  # as nearly always: nobody waits
+        else:
+            body = await came.read(BODY_READ_LIMIT)
         if body is not None:
             size = len(body)
-    coding = heading.coding if body else None
-    text = body if body is None or coding is None else _readable(body, coding)
+    text = _readable(body, heading.coding) if body and heading.coding is not None else body
+    headers = heading.headers_of(exchange)
     outbound = Outbound(
         exchange.method, scheme, host, port, path, heading.query, headers, text, size, heading.websocket
     )
@@ -289,6 +299,9 @@ def _keep(rules: RuleSet, exchange: Exchange, heading: Heading) -> None:
             heading.headers,
         )
         heading.rule = match.match(api, outbound, heading.normal)
+    if heading.rule is not None:
+        heading.budgets = match.chain(rules, api, heading.rule, heading.who.caller)
+        heading.guards = match.guards(rules, api, heading.rule, heading.who.caller)
     if len(_headings) >= _HEADINGS_KEPT:
         _headings.clear()
     _headings[exchange.key] = (rules, heading)

@@ -165,7 +165,7 @@ class Gate:
 
     # --- the question --------------------------------------------------------------------------------------------
 
-    async def admit(self, ask: Ask) -> Admitted | Denied:
+    def admit(self, ask: Ask) -> Coroutine[Any, Any, Admitted | Denied]:
         """Ask for permission to call once; reserves the estimate in every budget of the chain.
 
         A denial is a value. Without the store the answer is Denied(STORE_UNAVAILABLE), at once or within a second;
@@ -174,7 +174,7 @@ class Gate:
         waits for room where rules.yaml lets it.
         Raises KeyError when the estimate does not name an amount in a budget's currency.
         """
-        return await (self.waiting.admit(ask) if ask.guards.limited else self._asking(ask))
+        return self.waiting.admit(ask) if ask.guards.limited else self._asking(ask)
 
     async def _ask_in_turn(self, ask: Ask) -> Admitted | Denied:
         """Whoever waits for room at a rate limit is no question before the store, and keeps nobody from asking."""
@@ -491,15 +491,16 @@ class Gate:
         return Plan.of_windows(self.keys, ask.budgets, windows, ask.timezone, named, now_ms, ask.guards)
 
     def _admitted(self, ask: Ask, plan: Plan, reply: list[int]) -> Admitted:
-        now_ms, position, bypassed, used = reply[1], reply[2], reply[4] == 1, tuple(reply[9:])
-        if ask.holds:
+        now_ms, position, bypassed = reply[1], reply[2], reply[4] == 1
+        used = tuple(reply[9:]) if len(reply) > 9 else ()
+        if not ask.free or ask.guards.holds:
             self._live[ask.id] = _Live(plan, now_ms)
         if ask.free:
-            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None, bypassed=bypassed, used=used)
+            return Admitted(ask, now_ms, (), {ask.currency: 0}, None, None, (), bypassed, used)
         drawn = position if position >= 0 else None
         held = plans.held_by_currency(plan, ask, drawn)
-        tightest = plan.level(*reply[5:9])
-        return Admitted(ask, now_ms, plan.windows, held, drawn, tightest, bypassed=bypassed, used=used)
+        tightest = plan.level(reply[5], reply[6], reply[7], reply[8])
+        return Admitted(ask, now_ms, plan.windows, held, drawn, tightest, (), bypassed, used)
 
     def _denied(self, ask: Ask, plan: Plan, reply: list[int]) -> Denied:
         code = reply[2]
