@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -74,6 +74,9 @@ _ESSENTIAL: Final = Priority.ESSENTIAL
 _RESULTS: Final = {Verdict.EXCLUDED: 0, Verdict.SUCCESS: 1, Verdict.FAILURE: 2}
 
 
+_MS: Final = tuple(f".{ms:03d}" for ms in range(1000))
+
+
 @dataclass(slots=True)
 class _Now:
     """ISO text of an instant, with the part up to the second kept: most calls share it. For any number of threads."""
@@ -86,7 +89,7 @@ class _Now:
         if second != known[0] or timezone != known[1]:
             head, _, rest = iso(second * 1000, timezone).partition(".")
             known = self.known = (second, timezone, head, rest[3:])
-        return f"{known[2]}.{ms:03d}{known[3]}"
+        return known[2] + _MS[ms] + known[3]
 
 
 _now = _Now()
@@ -166,6 +169,7 @@ class Plan:
         self._guarded = guards.holds
         self.currencies = tuple(b.currency for b in budgets)
         self.counted = (*self.currencies, *guards.currencies)  # of budgets, then of cost limits
+        self.distinct = tuple(dict.fromkeys(self.currencies))
         self.timezone = timezone
         self.quota = drawn
         self._errands: dict[tuple[object, ...], Errand] = {}
@@ -302,7 +306,9 @@ class Plan:
         """What admit.lua is given. Raises KeyError when the estimate lacks a budget's currency."""
         estimate, drawn = ask.estimate, ask.estimate.quota
         atoms = estimate.cost.atoms
-        amounts = [atoms[currency] for currency in self.counted]
+        amounts = self._by_budget([atoms[currency] for currency in self.distinct])
+        if self.guards.limited:
+            amounts = [*amounts, *(atoms[currency] for currency in self.guards.currencies)]
         units = -1 if drawn is None else drawn.units
         essential, free = 1 if ask.priority is _ESSENTIAL else 0, 1 if ask.free else 0
         own = self._admit_call(given_now, lease_ms, essential, free, units, *amounts) + ask.id.encode()
@@ -378,7 +384,7 @@ class Plan:
         cost, timezone, currency = bill.cost, self.timezone, ask.currency
         spent = cost.atoms
         fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
-        charges = [spent[c] if c in spent else fallback.get(c, 0) for c in self.currencies]
+        charges = self._by_budget([spent[c] if c in spent else fallback.get(c, 0) for c in self.distinct])
         amount, units = spent[currency], bill.quota_units
         own = self._settle_call(_SETTLE, given_now, -1 if units is None else units, amount, 1 if learn else 0, *charges)
         errand = self.errand(ask, cost)
@@ -453,8 +459,17 @@ class Plan:
             return Packed(keys.count + 7, data + resp.word(record))
         return Packed(keys.count + 6, data)
 
+    def _by_budget(self, values: list[Any]) -> Sequence[Any]:
+        """What there is of each currency, for each budget: mostly all of them count in the same one."""
+        if len(values) == 1:
+            return values * len(self.budgets)
+        found = dict(zip(self.distinct, values, strict=True))
+        return [found[currency] for currency in self.currencies]
+
     def charged(self, charges: Sequence[int]) -> str:
         """The ledger's `budgets`: [["monthly","2026-11","KRW","1500.25"], ...]."""
+        if len(self.distinct) == 1 and charges.count(charges[0]) == len(charges):
+            return self._charged % ((money.format_decimal(charges[0], self.distinct[0]),) * len(charges))
         return self._charged % tuple(map(money.format_decimal, charges, self.currencies))
 
 
@@ -542,4 +557,4 @@ def held_by_currency(plan: Plan, ask: Ask, position: int | None) -> Mapping[str,
     atoms = quota.cost_at(ask.estimate, position).atoms
     if len(atoms) == 1:  # the ledger's, which is then that of all
         return atoms
-    return {currency: atoms[currency] for currency in (*plan.currencies, ask.currency)}
+    return {currency: atoms[currency] for currency in (*plan.distinct, ask.currency)}

@@ -262,6 +262,17 @@ async def test_after_an_increase_a_threshold_that_is_reached_again_is_told_again
     assert await store.call("HGET", keys.budget("monthly", "2026-11"), "crossed") == b"70,80"
 
 
+async def test_a_limit_raised_in_the_rules_opens_its_thresholds_again(gate: Gate, store: Store, keys: Keys) -> None:
+    found = []
+    for amount, limit in ((960, 1000), (1, 2000), (440, 2000)):
+        call = await admitted(gate, amount, monthly(limit), essential=True)
+        settled = await gate.settle(call, bill(amount), 200)
+        marks = await store.call("HGET", keys.budget("monthly", "2026-11"), "crossed")
+        found.append(([bp for _, bp in settled.crossed], marks))
+    # 96 % of 1000; 48 and 70.05 % of 2000.
+    assert found == [([7000, 8000, 9000, 9500], b"70,80,90,95"), ([], b""), ([7000], b"70")]
+
+
 async def test_a_correction_below_a_threshold_does_not_tell_it_again(
     gate: Gate, store: Store, keys: Keys, clock: Clock
 ) -> None:

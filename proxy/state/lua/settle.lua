@@ -110,7 +110,7 @@ at = budgets_at
 for i = 1, n do
   local key, limit, lowest, digits, currency = KEYS[8 + i]
   limit, lowest, digits, currency, at = parts('<ddBBc0', ARGV[2], at)
-  local level = call('HMGET', key, 'spent', 'reserved', 'increase')
+  local level = call('HMGET', key, 'spent', 'reserved', 'increase', 'crossed_limit')
   local spent, reserved, release = tonumber(level[1]) or 0, tonumber(level[2]) or 0, held[i] or 0
   local increase = level[3]
   limit = raised(limit, increase)
@@ -129,11 +129,11 @@ for i = 1, n do
   if not level[1] then
     live_until(key, few().budgets[i][3], clock(given))
   end
-  if charge > 0 and (increase or spent >= lowest) then
+  -- What was crossed, was crossed under another limit: some of it may be open again.
+  local moved = level[4] and tonumber(level[4]) ~= limit
+  if charge > 0 and (increase or moved or spent >= lowest) then
     local name, period, _, limit_text, thresholds = unpack(few().budgets[i])
-    local before = call('HMGET', key, 'crossed', 'crossed_limit')
-    local crossed, found = ',' .. (before[1] or '') .. ',', false
-    local moved = before[2] and tonumber(before[2]) ~= limit  -- what was crossed, was crossed under another limit
+    local crossed, found = ',' .. (call('HGET', key, 'crossed') or '') .. ',', false
     for t = 1, #thresholds, 2 do
       local percent, amount = thresholds[t], thresholds[t + 1]
       if increase then amount = threshold(limit, math.floor(tonumber(percent) * 100 + 0.5)) end
