@@ -91,9 +91,11 @@ def format_text(atoms: int, currency: str) -> str:
     return f"{format_decimal(atoms, currency)} {currency}"
 
 
-@lru_cache(maxsize=4096)  # unit prices, rates and counts come again with every call
 def plain(amount: Decimal) -> str:
-    """An exact decimal as text without exponent and without idle zeros behind the point."""
+    """An exact decimal as text without exponent and without idle zeros behind the point.
+
+    Nothing is kept of it: to look a decimal up costs several times as much as to write it (its hash is a power).
+    """
     text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
