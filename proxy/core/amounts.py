@@ -24,6 +24,8 @@ _KEPT = 64
 _Known = tuple[RuleSet, Price, catalog.CompiledPrice, Window, tariff.Tariff | None]
 _known_tariffs: dict[tuple[int, int], _Known] = {}  # by identity of price and model, which each entry holds
 _TARIFFS_KEPT = 1024
+_Named = tuple[RuleSet, Price, int, int, tariff.Tariff | None]
+_known_named: dict[tuple[int, str | None, str | None], _Named] = {}  # by identity of the price, and the names
 
 
 def cost(rules: RuleSet, currency: str, lines: list[Term], now_ms: int, rounding: str) -> Cost:
@@ -92,6 +94,28 @@ def tariff_of(rules: RuleSet, price: Price, entry: catalog.Entry, now_ms: int) -
         _known_tariffs.clear()
     day = windows.window_at(_DAY, rules.timezone, now_ms)
     _known_tariffs[id(price), id(model)] = (rules, price, model, day, found)
+    return found
+
+
+def tariff_named(
+    rules: RuleSet, price: Price, answered: str | None, asked: str | None, now_ms: int
+) -> tariff.Tariff | None:
+    """As `tariff_of`, of the model that a rule's catalogue knows by the first of these names, or else by the second."""
+    key = (id(price), answered, asked)
+    kept = _known_named.get(key)
+    if kept is not None and kept[0] is rules and kept[2] <= now_ms < kept[3]:
+        return kept[4]
+    entry = catalog.find_first(price.catalog or "", answered, asked)
+    found = tariff_of(rules, price, entry, now_ms) if entry is not None else None
+    day = windows.window_at(_DAY, rules.timezone, now_ms)
+    from_ms, until_ms = day.start_ms, day.end_ms
+    if entry is not None:
+        same_from_ms, same_until_ms = entry.same_price(now_ms)
+        from_ms, until_ms = max(from_ms, same_from_ms), min(until_ms, same_until_ms)
+    if len(_known_named) >= _TARIFFS_KEPT:
+        _known_named.clear()
+    if all(len(name or "") <= catalog.MODEL_NAME_CAP for name in (answered, asked)):
+        _known_named[key] = (rules, price, from_ms, until_ms, found)
     return found
 
 

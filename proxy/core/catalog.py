@@ -215,6 +215,13 @@ class Entry:
             last = self._last = (key, _compile(self._info.get_prices(at)))
         return last[1]
 
+    def same_price(self, now_ms: int) -> tuple[int, int]:
+        """From when and until when the prices of this instant surely hold."""
+        if not self._steps_ms:
+            return 0, now_ms + _DAY_MS
+        start_ms = now_ms - now_ms % self._steps_ms
+        return start_ms, start_ms + self._steps_ms
+
     def terms(self, counts: Counts, now_ms: int, strict: bool = True) -> list[Term]:
         """What this usage costs at this instant, line by line in USD. Raises Inconsistent when strict."""
         if self.needs_more_than_counts:
@@ -281,6 +288,14 @@ def _side_by_side(
 def find(provider: str, model: str) -> Entry | None:
     """The catalogue's entry for a model name as it appears in requests and answers; None when it knows none."""
     return _find(provider, model) if len(model) <= MODEL_NAME_CAP else None
+
+
+def find_first(provider: str, *names: str | None) -> Entry | None:
+    """The entry of the first of these names that the catalogue knows."""
+    for name in names:
+        if name and (found := find(provider, name)) is not None:
+            return found
+    return None
 
 
 @lru_cache(maxsize=4096)

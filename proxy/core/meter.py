@@ -436,7 +436,7 @@ class Meter:
         found, cost, detail = False, None, self._detail
         kind, document = self._kind, self._document
         if kind.metered:
-            read = reading.read(document.members, self._extractors())
+            read = reading.read(document.members, self._annotated() if kind.is_ocr else kind.extractors)
             if read is not None:
                 counts, cost = read.counts, read.reported_cost
                 found = self._final() if not complete else document.final or not document.begun
@@ -484,8 +484,6 @@ class Meter:
             return b"finishReason" in self._last
         return not _UNFINISHED.search(self._last)
 
-    def _extractors(self) -> tuple[catalog.Extractor, ...]:
-        kind = self._kind
-        if kind.is_ocr and b"annotation_format" in (self._outbound.body or b""):
-            return kind.annotated
-        return kind.extractors
+    def _annotated(self) -> tuple[catalog.Extractor, ...]:
+        asked = b"annotation_format" in (self._outbound.body or b"")
+        return self._kind.annotated if asked else self._kind.extractors

@@ -96,7 +96,9 @@ def plain(amount: Decimal) -> str:
 
     Nothing is kept of it: to look a decimal up costs several times as much as to write it (its hash is a power).
     """
-    text = format(amount, "f")
+    text = str(amount)  # half as dear, and the same but for an exponent
+    if "E" in text:
+        text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in {"", "-0", "-"} else text

@@ -295,8 +295,7 @@ def _by_tariff(
         return None
     if endpoint_of(provider, outbound).billing is not Billing.USAGE:
         return None
-    entry = _entry(provider, usage, estimate)
-    known = amounts.tariff_of(rules, price, entry, now_ms) if entry is not None else None
+    known = amounts.tariff_named(rules, price, usage.model, estimate.model, now_ms)
     cost = known.after(usage.counts) if known is not None else None
     return None if cost is None else Bill(cost, State.SETTLED, usage.counts, None, _tier_note(usage))
 
@@ -384,10 +383,7 @@ def _billed(
 
 def _entry(provider: str, usage: Usage, estimate: Estimate) -> catalog.Entry | None:
     """By the model that answered, else by the one that was asked for."""
-    found = catalog.find(provider, usage.model) if usage.model else None
-    if found is None and estimate.model and estimate.model != usage.model:
-        found = catalog.find(provider, estimate.model)
-    return found
+    return catalog.find_first(provider, usage.model, estimate.model)
 
 
 def _has_no_price(entry: catalog.Entry, now_ms: int) -> bool:

@@ -160,7 +160,9 @@ class Document(msgspec.Struct):
     def _take(self, head: Head, depth: int) -> None:
         if head.object == "thread.run.step":
             return  # a part of the run, whose own event has the sum
-        model = _text(head.model) or _text(head.modelVersion)
+        model = head.model
+        if not model or not isinstance(model, str):
+            model = _text(head.modelVersion)
         if model:
             self.model = model
         tier = head.service_tier

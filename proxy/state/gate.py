@@ -276,7 +276,8 @@ class Gate:
         (Settled.pending).
         """
         ask, plan = admitted.ask, self._plan_of(admitted)
-        self.count_failed(ask, outcome)
+        if outcome.verdict is Verdict.FAILURE:
+            self.count_failed(ask, outcome)
         reply = await self._statements.make(self._statement(plan, admitted, bill, status, learn, outcome))
         if ask.guards.limited:
             self.waiting.ended(ask)

@@ -73,17 +73,17 @@ class Statements:
         """State it; awaited, the script's reply. None = it is kept and will be written later."""
         loop = self._loop or asyncio.get_running_loop()
         statement.waiter = waiter = loop.create_future()
-        self._send(self._keep(statement))
+        self._begin(statement)
         return waiter
 
     def make_until(self, statement: Statement, until_ms: int) -> None:
         """State it without waiting, again and again until it found something or `until_ms` has come."""
         statement.until_ms = until_ms
-        self._send(self._keep(statement))
+        self._begin(statement)
 
     def take_over(self, statement: Statement) -> None:
         """Make a statement that another connection did not get confirmed, without waiting."""
-        self._send(self._keep(statement))
+        self._begin(statement)
 
     def remember(self, statement: Statement) -> None:
         """A statement was answered on another connection: it is made again to a server that forgot it.
@@ -137,13 +137,14 @@ class Statements:
             if not statement.in_flight:
                 self._send(statement)
 
-    def _keep(self, statement: Statement) -> Statement:
+    def _begin(self, statement: Statement) -> None:
+        """Keep it until it is answered, and send it."""
         if len(self._open) >= _KEPT:
             lost = self._open.pop(next(iter(self._open)))
             # Its reservation stays: reclaim charges it at the estimate.
             log.error("statement.dropped", id=lost.call_id, mode=lost.mode)
         self._open[(statement.call_id, statement.mode)] = statement
-        return statement
+        self._send(statement)
 
     def _send(self, statement: Statement) -> None:
         try:
