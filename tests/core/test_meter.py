@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core import meter as meter_module
+from proxy.core import reading
 from proxy.core.expression import compile_expression
 from proxy.core.meter import BODY_CAP, STREAM_CAP, Meter
 from proxy.core.model import OnExhausted, Outbound, PerUnit, Price, Usage
@@ -272,6 +273,17 @@ def test_any_json_is_survived(values: list, provider: str) -> None:
             usage = run(body, provider=provider, media=media, complete=complete)
             assert all(type(count) is int and count >= 0 for count in usage.counts.values())
             assert usage.reported_cost is None or usage.reported_cost >= 0
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_an_answer_of_usual_members_is_read_as_if_it_had_others(answer: dict) -> None:
+    short, long = reading.Document(), reading.Document()
+    data = json.dumps(answer).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading.Head, "tells_usage_alone", lambda _: False)
+        read = long.add(data)
+    assert (short.add(data), short) == (read, long)
 
 
 @given(

@@ -71,6 +71,15 @@ def test_text_is_plain(atoms: int, currency: str, text: str) -> None:
     assert money.format_text(atoms, currency) == text
 
 
+@given(st.decimals(allow_nan=False, allow_infinity=False) | st.integers(-(10**18), 10**18).map(D))
+def test_a_plain_decimal_is_the_same_number_without_an_exponent_or_idle_zeros(amount: D) -> None:
+    text = money.plain(amount)
+    assert D(text) == amount
+    assert not set(text) - set("-.0123456789")
+    assert not ("." in text and text.endswith(("0", ".")))
+    assert amount or text == "0"
+
+
 @pytest.mark.parametrize(
     ("src", "dst", "day", "worth", "rate", "date"),
     [
