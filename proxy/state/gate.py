@@ -465,16 +465,17 @@ class Gate:
             self._offset_ms = redis_ms - self._clock()
 
     def _plan(self, ask: Ask, now_ms: int) -> Plan:
-        """The plan for these budgets now. Rules are compiled once, so a budget is known by its identity."""
-        quota = ask.estimate.quota
+        """The plan for these budgets now. Rules are compiled once, so a chain of budgets is known by its identity."""
+        budgets, guards, quota = ask.budgets, ask.guards, ask.estimate.quota
         drawn = (quota.name, quota.period) if quota is not None else None
-        names = (ask.api, ask.rule, ask.caller)
-        key = (names, ask.timezone, drawn, id(ask.guards), *map(id, ask.budgets))
+        key = (ask.api, ask.rule, ask.caller, ask.timezone, drawn, id(guards), id(budgets))
         plan = self._plans.get(key)
-        if plan is None or not plan.from_ms <= now_ms < plan.until_ms or not _same(plan, ask):
-            if len(self._plans) >= _PLANS_KEPT:
-                self._plans.clear()
-            plan = self._plans[key] = Plan(self.keys, ask.budgets, ask.timezone, drawn, now_ms, names, ask.guards)
+        known = plan is not None and plan.budgets is budgets and plan.guards is guards
+        if plan is not None and known and plan.from_ms <= now_ms < plan.until_ms:
+            return plan
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.clear()
+        plan = self._plans[key] = Plan(self.keys, budgets, ask.timezone, drawn, now_ms, key[:3], guards)
         return plan
 
     def _plan_of(self, admitted: Admitted) -> Plan:
@@ -559,12 +560,6 @@ class Gate:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _same(plan: Plan, ask: Ask) -> bool:
-    known, asked = plan.budgets, ask.budgets
-    same = known is asked or (len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)))
-    return same and plan.guards is ask.guards
 
 
 def _log_circuits(changes: str) -> None:

@@ -554,7 +554,8 @@ def extra_fields(extra: Extra, currency: str) -> tuple[str, ...]:
 
 def held_by_currency(plan: Plan, ask: Ask, position: int | None) -> Mapping[str, int]:
     """What a call holds that drew this position, in the currencies of its budgets and of the ledger."""
-    atoms = quota.cost_at(ask.estimate, position).atoms
+    estimate = ask.estimate
+    atoms = (estimate.cost if estimate.quota is None else quota.cost_at(estimate, position)).atoms
     if len(atoms) == 1:  # the ledger's, which is then that of all
         return atoms
     return {currency: atoms[currency] for currency in (*plan.distinct, ask.currency)}

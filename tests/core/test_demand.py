@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,41 @@ def wanted(
 )
 def test_output_is_bounded_by_the_request(limits: dict[str, object], output: int) -> None:
     assert wanted({"model": "gpt-4o", "messages": HELLO, **limits})["output_tokens"] == output
+
+
+NUMBERS = st.one_of(st.integers(-3, 2000), st.none(), st.booleans(), st.sampled_from([7.0, 7.5, "7", [7]]))
+LIMITS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample"),
+            *("max_new_tokens", "max_gen_len", "num_predict", "maxOutputTokens"),
+        ]
+    ),
+    NUMBERS,
+)
+TIMES = st.dictionaries(st.sampled_from(["n", "best_of", "num_generations", "candidateCount"]), NUMBERS)
+
+
+@given(LIMITS, TIMES)
+@settings(deadline=None)
+def test_the_largest_bound_and_the_most_answers_count(limits: dict[str, object], times: dict[str, object]) -> None:
+    def largest(named: dict[str, object], otherwise: int) -> int:
+        whole = [int(x) for x in named.values() if type(x) in (int, float) and x == int(x) and x > 0]  # type: ignore[call-overload, operator]
+        return max(whole, default=otherwise)
+
+    expected = largest(limits, 16384) * min(largest(times, 1), 1000)
+    assert wanted({"model": "gpt-4o", "messages": HELLO, **limits, **times})["output_tokens"] == expected
+
+
+@pytest.mark.parametrize("name", ["audio", "IMAGE", "Video", "modalities"])
+@pytest.mark.parametrize("where", ['"%s": 1', '"said": "%s"', '"said": "KR\u00d6N\u0130 %s"'])
+def test_what_speaks_of_media_may_use_dearer_units(name: str, where: str) -> None:
+    body = ('{"model": "gpt-4o", "messages": [], ' + where % name + "}").encode()
+    call = Outbound("POST", "https", "api", 443, "/v1/chat/completions", "", (), body, len(body))
+    endpoint = classify("openai", "POST", call.path)
+    assert demanded(call, endpoint, catalog_rule("openai")).media
+    silent = body.replace(name.encode(), b"words")
+    assert not demanded(msgspec.structs.replace(call, body=silent), endpoint, catalog_rule("openai")).media
 
 
 def test_output_is_bounded_by_the_rule_where_the_request_does_not() -> None:
