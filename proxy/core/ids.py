@@ -13,4 +13,5 @@ class RequestIds:
         self._count = itertools.count()
 
     def new(self, now_ms: int) -> str:
-        return f"{now_ms:012x}{(self._seed + next(self._count)) & 0xFFFFFFFFFFFFFFFF:016x}"
+        own = (self._seed + next(self._count)) & 0xFFFFFFFFFFFFFFFF
+        return (now_ms << 64 | own).to_bytes(14, "big").hex()

@@ -69,7 +69,7 @@ class Direct:
         try:
             line = self._of_threads()
             behind = self._behind(line)
-            now_ms = gate.now_ms()
+            now_ms = ask.at_ms
             for _ in range(ROUNDS):
                 plan, parts = gate.question(ask, now_ms)
                 reply = line.ask("admit", parts)
@@ -90,7 +90,7 @@ class Direct:
             loop = asyncio.get_running_loop()
             line = self._of_loop(loop) or await self._opening_for(loop)
             behind = self._behind(line)
-            now_ms = gate.now_ms()
+            now_ms = ask.at_ms
             for _ in range(ROUNDS):
                 plan, parts = gate.question(ask, now_ms)
                 reply = await line.asked("admit", parts)

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_LEARNED: Final = EstimateMode.LEARNED  # kept: an enum looks its members up slowly
+_FAILURE: Final = Verdict.FAILURE
 START_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 5.0
 ASKED_AT_ONCE: Final = 128  # questions that the store has before it; with thousands the last would seem unanswered
@@ -231,7 +233,7 @@ class Host:
 
         Interrupted, the reservation is released.
         """
-        if question.rule.estimate is EstimateMode.LEARNED:
+        if question.rule.estimate is _LEARNED:
             ask = self._as_learned(question, ask)
         answer = self.direct.ask(ask) if self._goes_direct(ask) else None
         if answer is None:
@@ -242,7 +244,7 @@ class Host:
 
     async def ask_async(self, question: Question, ask: Ask) -> Answer:
         """The same from any event loop. Cancelled, the reservation is released."""
-        if question.rule.estimate is EstimateMode.LEARNED:
+        if question.rule.estimate is _LEARNED:
             ask = self._as_learned(question, ask)
         answer = await self.direct.ask_async(ask) if self._goes_direct(ask) else None
         if answer is None:
@@ -288,7 +290,7 @@ class Host:
         self, ticket: Admitted, line: Line | None, bill: Bill, status: int | None, *, learn: bool, outcome: Outcome
     ) -> None:
         """Charge a call for what became of it, on the line that asked for it."""
-        if outcome.verdict is Verdict.FAILURE:
+        if outcome.verdict is _FAILURE:
             self.hand_over(self.gate.count_failed, ticket.ask, outcome)
         self._state(self.gate.statement(ticket, bill, status, learn=learn, outcome=outcome), ticket.ask, line)
 

@@ -95,18 +95,45 @@ class _Now:
 _now = _Now()
 
 
-@dataclass(frozen=True, slots=True)
+class Billed(msgspec.Struct, frozen=True, gc=False):
+    """What a settlement says of a bill: all but its times.
+
+    texts: as settle.lua takes them, from the shared fields of the ledger's entry on.
+    """
+
+    bill: Bill
+    admitted: Admitted
+    status: int | None
+    charges: Sequence[int]
+    texts: str
+
+    def holds_for(self, admitted: Admitted, status: int | None) -> bool:
+        """Whether another call with this very bill says the same."""
+        known = self.admitted
+        return (
+            known.ask.estimate is admitted.ask.estimate
+            and known.position == admitted.position
+            and known.bypassed == admitted.bypassed
+            and known.reserved == admitted.reserved
+            and self.status == status
+        )
+
+
+@dataclass(slots=True)
 class Errand:
     """What the calls of one caller to one endpoint and model say alike, at one exchange rate.
 
     facts: the end of the reservation's facts, as JSON. entry: the shared fields of the ledger's entry, as settle.lua
-    takes them. learned: the key of learned costs, as a word.
+    takes them. learned: the key of learned costs, as a word. estimated, billed: what the last call said, since calls of
+    a fixed price have the very same estimate and bill all day. For any number of threads.
     """
 
     fx_rate: Decimal | None
     facts: str
     entry: str
     learned: bytes
+    estimated: tuple[Estimate, str] | None = None
+    billed: Billed | None = None
 
 
 class Plan:
@@ -332,15 +359,21 @@ class Plan:
     def _facts(self, ask: Ask, now_ms: int) -> bytes:
         """The JSON of a reservation's `Facts`."""
         estimate = ask.estimate
+        errand = self.errand(ask, estimate.cost)
+        said = errand.estimated
+        if said is None or said[0] is not estimate:
+            said = errand.estimated = (estimate, self._estimated(estimate, ask.currency))
+        at = _now.text(now_ms, self.timezone)
+        return f'{{"at":"{at}","at_ms":{now_ms}{said[1]}{errand.facts}'.encode()
+
+    def _estimated(self, estimate: Estimate, currency: str) -> str:
+        """What facts say of an estimate."""
         cost = estimate.cost
-        at, held = _now.text(now_ms, self.timezone), money.format_decimal(cost.atoms[ask.currency], ask.currency)
-        own = (
-            f'{{"at":"{at}","at_ms":{now_ms},"estimate":"{held}","original":"{money.plain(cost.original)}"'
-            f',"usage":{_usage_text(estimate.usage)}'
-        )
+        held, usage = money.format_decimal(cost.atoms[currency], currency), _usage_text(estimate.usage)
+        text = f',"estimate":"{held}","original":"{money.plain(cost.original)}","usage":{usage}'
         if self.quota is not None and estimate.quota is not None:
-            own += f',"quota":{_quota_facts(*self.quota, estimate.quota, ask.currency)}'
-        return (own + self.errand(ask, cost).facts).encode()
+            text += f',"quota":{_quota_facts(*self.quota, estimate.quota, currency)}'
+        return text
 
     def level(self, index: int, spent: int, reserved: int, limit: int) -> Level | None:
         """The budget that a script counts as number `index` (from 1; 0 = none), with the limit that holds."""
@@ -381,22 +414,34 @@ class Plan:
         chance: int,
     ) -> Packed:
         """What settle.lua is given to charge a call that ended with this bill. chance: 0 to 1000."""
-        cost, timezone, currency = bill.cost, self.timezone, ask.currency
+        errand, timezone, currency = self.errand(ask, bill.cost), self.timezone, ask.currency
+        said = errand.billed
+        if said is None or said.bill is not bill or not said.holds_for(admitted, status):
+            said = errand.billed = self._billed(ask, admitted, bill, status, errand.entry)
+        amount, units = bill.cost.atoms[currency], bill.quota_units
+        own = self._settle_call(
+            _SETTLE, given_now, -1 if units is None else units, amount, 1 if learn else 0, *said.charges
+        )
+        texts = f"{ask.id}\0{_now.text(now_ms, timezone)}\0{_now.text(admitted.now_ms, timezone)}\0{said.texts}"
+        guard, extra = self._guard(bill, outcome, chance), bill.extra
+        rare = b""
+        if guard or extra is not None:
+            saved, more = (extra.saved_atoms, extra_fields(extra, currency)) if extra is not None else (0, ())
+            rare = resp.encode((guard, saved, more))
+        return self._settle(ask.id, errand.learned, own + texts.encode(), rare)
+
+    def _billed(self, ask: Ask, admitted: Admitted, bill: Bill, status: int | None, entry: str) -> Billed:
+        """What settle.lua is told of a bill. entry: of the errand."""
+        cost, currency = bill.cost, ask.currency
         spent = cost.atoms
         fallback: Mapping[str, int] = {} if not cost.original else admitted.reserved
         charges = self._by_budget([spent[c] if c in spent else fallback.get(c, 0) for c in self.distinct])
-        amount, units = spent[currency], bill.quota_units
-        own = self._settle_call(_SETTLE, given_now, -1 if units is None else units, amount, 1 if learn else 0, *charges)
-        errand = self.errand(ask, cost)
         held = quota.cost_at(ask.estimate, admitted.position).atoms
         texts = (
-            ask.id,
-            _now.text(now_ms, timezone),
-            _now.text(admitted.now_ms, timezone),
-            errand.entry,
+            entry,
             "" if status is None else str(status),
             _STATES[bill.state],
-            money.format_decimal(amount, currency),
+            money.format_decimal(spent[currency], currency),
             money.plain(cost.original),
             money.format_decimal(held.get(currency, 0), currency),
             _usage_text(bill.usage),
@@ -405,12 +450,7 @@ class Plan:
             noted(bill.note, bypassed=admitted.bypassed),
             bill.question,
         )
-        guard, extra = self._guard(bill, outcome, chance), bill.extra
-        rare = b""
-        if guard or extra is not None:
-            saved, more = (extra.saved_atoms, extra_fields(extra, currency)) if extra is not None else (0, ())
-            rare = resp.encode((guard, saved, more))
-        return self._settle(ask.id, errand.learned, own + _texts(texts, errand.entry), rare)
+        return Billed(bill, admitted, status, charges, _texts(texts, entry))
 
     def _guard(self, bill: Bill, outcome: Outcome, chance: int) -> tuple[object, ...] | bool:
         """How limits and circuits take the end of a call; False where there are none and no pause was asked for."""
@@ -430,7 +470,7 @@ class Plan:
         """What settle.lua is given to release a reservation whose call was never made."""
         own = self._settle_call(_VOID, given_now, -1, 0, 0, *[0] * len(self.budgets))
         texts = _texts((call_id, _now.text(now_ms, self.timezone)))
-        return self._settle(call_id, _word(self.keys.learned("-", "-")), own + texts)
+        return self._settle(call_id, _word(self.keys.learned("-", "-")), own + texts.encode())
 
     def reclaim_parts(
         self,
@@ -447,7 +487,7 @@ class Plan:
         fields = [entry[name] for name in LEDGER_FIELDS]
         texts = _texts((call_id, _now.text(now_ms, self.timezone), entry["at"], *fields))
         learned = _word(self.keys.learned(entry["rule"], entry["model"] or "-"))
-        return self._settle(call_id, learned, own + texts, b"", raw)
+        return self._settle(call_id, learned, own + texts.encode(), b"", raw)
 
     def _settle(self, call_id: str, learned: bytes, call: bytes, rare: bytes = b"", record: bytes = b"") -> Packed:
         keys, unconfirmed = self._settle_keys, self.keys.unconfirmed(call_id).encode()
@@ -473,7 +513,7 @@ class Plan:
         return self._charged % tuple(map(money.format_decimal, charges, self.currencies))
 
 
-def _texts(values: tuple[str, ...], shared: str | None = None) -> bytes:
+def _texts(values: tuple[str, ...], shared: str | None = None) -> str:
     """Texts with a zero behind each, as settle.lua takes them apart: a zero inside one would shift all that follow.
 
     shared: the one of them that is several (`Errand.entry`).
@@ -481,7 +521,7 @@ def _texts(values: tuple[str, ...], shared: str | None = None) -> bytes:
     joined = "\0".join(values)
     if joined.count("\0") != len(values) - 1 + (_SHARED_ZEROS if shared is not None else 0):
         joined = "\0".join([value if value is shared else value.replace("\0", _NO_ZERO) for value in values])
-    return f"{joined}\0".encode()
+    return f"{joined}\0"
 
 
 def _usage_text(usage: Mapping[str, int]) -> str:
