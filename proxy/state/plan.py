@@ -244,9 +244,9 @@ class Plan:
                 marks += [percent_text(bp), threshold_atoms(b.limit_atoms, bp)]
             restrict, stop = (threshold_atoms(b.limit_atoms, bp) for bp in (b.restrict_bp, b.stop_bp))
             unit = struct.pack("BB", digits, len(b.currency)) + b.currency.encode()
-            admit_all.append(struct.pack("<ddd", b.limit_atoms, restrict, stop) + unit)
-            admit.append((b.restrict_bp, b.stop_bp, keep, limit_text, starts, resets, b.name))
-            extend.append((b.limit_atoms, digits, b.currency))
+            admit_all.append(struct.pack("<ddd", b.limit_atoms, restrict, stop))
+            admit.append((b.restrict_bp, b.stop_bp, keep, limit_text, starts, resets, b.name, digits, b.currency))
+            extend.append(b.limit_atoms)
             settle_all.append(struct.pack("<dd", b.limit_atoms, marks[1]) + unit)
             settle.append((b.name, w.label, keep, limit_text, marks))
             thresholds = list(b.thresholds_bp())

@@ -112,8 +112,8 @@ async def test_budgets_of_two_currencies_reserve_each_in_its_own(gate: Gate, sto
     assert isinstance(admitted, Admitted)
     assert admitted.reserved == {"KRW": won(1390), "USD": dollars(1)}
     assert [w.label for w in admitted.windows] == ["2026-11", "2026-11-23"]
-    text = await store.call("HMGET", keys.budget("daily-usd", "2026-11-23"), "reserved", "reserved_text", "limit_text")
-    assert text == [b"1000000000", b"1 USD", b"10 USD"]
+    told = await store.call("HMGET", keys.budget("daily-usd", "2026-11-23"), "reserved", "unit", "limit_text")
+    assert told == [b"1000000000", b"0.000000001", b"10 USD"]
     # 9 dollars are left of 10; of 15000 won 13610 are left: the dollars run out first.
     assert admitted.tightest is not None
     assert admitted.tightest.budget == "daily-usd"
@@ -205,16 +205,16 @@ async def test_a_reservation_grows_in_all_budgets_or_in_none(gate: Gate, store: 
     smaller = await gate.extend(grown, {"KRW": 1})
     assert isinstance(smaller, Admitted)
     assert smaller.reserved == grown.reserved
-    assert await store.call("HGET", keys.budget("monthly", "2026-11"), "reserved_text") == b"278 KRW"
+    assert await store.call("HGET", keys.budget("monthly", "2026-11"), "reserved") == b"278000000"
     other = await gate.admit(ask(139, won_budget, dollar_budget))
     assert isinstance(other, Admitted)
     busy = await gate.extend(grown, {"KRW": won(417), "USD": dollars("0.45")})
     assert isinstance(busy, Denied)
     assert busy.reason is Reason.BUDGET_BUSY
     await gate.settle(grown, bill(417), 200)
-    assert await store.call("HMGET", keys.budget("daily-usd", "2026-11-23"), "spent_text", "reserved_text") == [
+    assert await store.call("HMGET", keys.budget("daily-usd", "2026-11-23"), "spent_text", "reserved") == [
         b"0.3 USD",
-        b"0.1 USD",
+        b"100000000",
     ]
 
 
@@ -237,9 +237,8 @@ async def test_large_amounts_keep_every_digit(gate: Gate, store: Store, keys: Ke
     admitted = await gate.admit(ask("9007199254.740991", budget))
     assert isinstance(admitted, Admitted)
     name = keys.budget("monthly", "2026-11")
-    assert await store.call("HMGET", name, "reserved", "reserved_text", "limit_text") == [
+    assert await store.call("HMGET", name, "reserved", "limit_text") == [
         b"9007199254740991",
-        b"9007199254.740991 KRW",
         b"9007199254.740992 KRW",
     ]
     await gate.settle(admitted, bill("9007199254.740990"), 200)

@@ -53,8 +53,8 @@ EXPECTED = {
     "HGETALL 'KEY:switches": ["api:kakao-map", "9007199254740991 17-0"],
     " limit_text increase_text": ["2000 KRW", "500 KRW"],
     "spent_text limit_text": ["1400.5 KRW", "2000 KRW"],
-    "reserved_text resets_at": ["150 KRW", "T00:00:00.000+09:00"],
-    "HGETALL KEY:budget": ["spent_text", "reserved_text", "limit_text", "currency", "unit", "crossed", "70"],
+    "reserved unit resets_at": ["150000000", "0.000001", "T00:00:00.000+09:00"],
+    "HGETALL KEY:budget": ["spent_text", "reserved", "limit_text", "currency", "unit", "crossed", "70"],
     "--pattern 'KEY:budget:": ["spendgate:{main}:budget:monthly:"],
     "callers": ["batch", str(won("1300.5")), "web", str(won(100))],
     "HGETALL KEY:day": [

@@ -9,10 +9,10 @@
 --       2 facts (JSON, for reclaim and for people)
 --       3 what its plan says to every call, packed: from and until (ms): inside them all windows of the call (budgets,
 --           quota, local day) are the current ones, n, how many estimates, guarded: there are limits or breakers
---           (1 | 0); each budget: limit, restrict and stop (atoms), digits of an atom (6 | 9), currency
+--           (1 | 0); each budget: limit, restrict and stop (atoms)
 --       4 what it says to few, in MessagePack: keep_quota (until, ms); budgets: each {restrict, stop (basis points), keep
---           until (ms), limit as text, start and reset as ISO 8601, name}; switches: fields that this call obeys: bypass,
---           stop, lift:all, lift:api:.., api:.., rule:.., caller:.., pause:.. (the API asked for a pause); limits: one
+--           until (ms), limit as text, start and reset as ISO 8601, name, digits of an atom (6 | 9), currency};
+--           switches: fields that this call obeys: bypass, stop, lift:all, lift:api:.., api:.., rule:.., caller:.., pause:.. (the API asked for a pause); limits: one
 --           list for each hash, each {name, which amount (above 5: an estimate behind the n), most, bucket (ms; 0 = at
 --           once), buckets}; breakers: each {probes}
 --       5 only of a call that draws from a quota or is guarded, in MessagePack: {quota steps: each {first position,
@@ -159,8 +159,8 @@ at = budgets_at
 for i = 1, n do
   local level = call('HMGET', KEYS[3 + i], 'spent', 'reserved', 'limit', 'increase')
   local spent, reserved = tonumber(level[1]) or 0, tonumber(level[2]) or 0
-  local limit, restrict, stop, digits, currency
-  limit, restrict, stop, digits, currency, at = parts('<dddBBc0', ARGV[3], at)
+  local limit, restrict, stop
+  limit, restrict, stop, at = parts('<ddd', ARGV[3], at)
   local estimate = estimates[first + i]
   local held, rank = spent + reserved, 0
   if level[4] then
@@ -179,7 +179,7 @@ for i = 1, n do
     end
   end
   if rank > worst then worst, worst_i, worst_level = rank, i, {spent, reserved, estimate, limit} end
-  levels[i] = {spent, reserved, tonumber(level[3]), limit, digits, currency}
+  levels[i] = {spent, reserved, tonumber(level[3]), limit}
   -- The tightest budget is the one with room for the fewest such calls: comparable across currencies.
   local left = limit - held - estimate
   local room = estimate > 0 and left / estimate or left
@@ -220,18 +220,13 @@ end
 local held = {}
 for i = 1, n do
   local key, level, estimate = KEYS[3 + i], levels[i], estimates[first + i]
-  local limit, digits, currency = level[4], level[5], level[6]
+  local limit = level[4]
   held[i] = int(estimate)
   level[2] = level[2] + estimate
-  if level[2] < EXACT then
-    call('HSET', key, 'reserved', level[2], 'reserved_text', money(level[2], digits, currency))
-  else
-    call('HINCRBY', key, 'reserved', held[i])
-    call('HSET', key, 'reserved_text', money(level[2], digits, currency))
-  end
+  if level[2] < EXACT then call('HSET', key, 'reserved', level[2]) else call('HINCRBY', key, 'reserved', held[i]) end
   if level[3] ~= limit then
     -- New period, or a limit changed in rules.yaml.
-    local _, _, keep, limit_text, starts_at, resets_at = unpack(few().budgets[i])
+    local _, _, keep, limit_text, starts_at, resets_at, _, digits, currency = unpack(few().budgets[i])
     call('HSET', key, 'limit', int(limit), 'limit_text', limit_text, 'currency', currency,
       'unit', digits == 6 and '0.000001' or '0.000000001', 'starts_at', starts_at, 'resets_at', resets_at)
     call('HINCRBY', key, 'spent', 0)

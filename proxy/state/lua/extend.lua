@@ -2,7 +2,7 @@
 --
 -- KEYS: 1 reservations (hash)  2 leases (zset)  3 switches (hash)  4.. budgets (hash), as admitted
 -- ARGV: 1 the call: {id, now (Unix ms; 0 = Redis's TIME), lease (ms), essential (1 | 0), n new totals (atoms)}
---       2 what its plan says: n budgets, each {limit (atoms), digits of an atom, currency}
+--       2 what its plan says: limits of n budgets (atoms)
 -- Returns {1, now, tightest budget (0 = none), its spent, its reserved, its limit}  grown (a smaller total: no change)
 --         {0, now, code, budget, spent, reserved, its new total, its limit}        refused, as in admit
 --         {-1, now}                                                                no such reservation
@@ -25,7 +25,7 @@ local levels = {}
 for i = 1, n do
   local level = call('HMGET', KEYS[3 + i], 'spent', 'reserved', 'increase')
   local spent, reserved = tonumber(level[1]) or 0, tonumber(level[2]) or 0
-  local limit, total = raised(budgets[i][1], level[3]), totals[i]
+  local limit, total = raised(budgets[i], level[3]), totals[i]
   local more = math.max(total - held[i], 0)
   local rank = 0
   if more > 0 and not bypass and spent + reserved + more > limit then
@@ -44,10 +44,7 @@ local amounts = {}
 for i = 1, n do
   local level = levels[i]
   amounts[i] = int(held[i] + level[3])
-  if level[3] > 0 then
-    call('HINCRBY', KEYS[3 + i], 'reserved', int(level[3]))
-    call('HSET', KEYS[3 + i], 'reserved_text', money(level[2], budgets[i][2], budgets[i][3]))
-  end
+  if level[3] > 0 then call('HINCRBY', KEYS[3 + i], 'reserved', int(level[3])) end
 end
 local drawn = units > 0 and int(units) or ''
 call('HSET', KEYS[1], id, table.concat({table.concat(amounts, ' '), drawn, position, marks, guarded, string.sub(record, facts)}, '|'))

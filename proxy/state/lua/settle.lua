@@ -119,12 +119,11 @@ for i = 1, n do
   spent, reserved = spent + charge, reserved - release
   local spent_text = money(spent, digits, currency)
   if spent < EXACT and reserved < EXACT then
-    call('HSET', key, 'spent', spent, 'reserved', reserved, 'spent_text', spent_text,
-      'reserved_text', money(reserved, digits, currency))
+    call('HSET', key, 'spent', spent, 'reserved', reserved, 'spent_text', spent_text)
   else
     call('HINCRBY', key, 'spent', int(charge))
     call('HINCRBY', key, 'reserved', int(-release))
-    call('HSET', key, 'spent_text', spent_text, 'reserved_text', money(reserved, digits, currency))
+    call('HSET', key, 'spent_text', spent_text)
   end
   if not level[1] then
     live_until(key, few().budgets[i][3], clock(given))
