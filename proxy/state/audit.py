@@ -136,7 +136,8 @@ async def record(client: Client, keys: Keys, entry: Entry, changes: Sequence[Cha
                 ],
             )
         )
-        reply = await client.script("change", [keys.audit, keys.audit_head, keys.leader, *names], [fence, last, packed])
+        places = [keys.audit, keys.audit_head, keys.leader, *names]
+        reply = await client.script("change", places, [fence, last, packed], shared=("money",))
         if reply[0] == 1:
             log.info("audit.recorded", number=number, action=placed.action, target=placed.target, by=placed.by,
                      hash=placed.hash)  # fmt: skip

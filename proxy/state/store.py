@@ -46,7 +46,12 @@ URL_OPTIONS: Final = frozenset(
     | {"ssl_min_version", "ssl_ciphers", "ssl_password"}
 )
 
-_PARTS: Final = {"admit": ("windows",), "settle": ("circuits",), "tell": ("circuits",)}
+_PARTS: Final = {
+    "admit": ("windows",),
+    "extend": ("record",),
+    "settle": ("record", "money", "circuits"),
+    "tell": ("record", "circuits"),
+}
 SCRIPTS: Final = (
     *("admit", "extend", "tell", "settle", "reclaim", "repeat"),
     *("cache_join", "cache_keep", "cache_end", "cache_forget"),
@@ -65,7 +70,7 @@ class ScriptError(Exception):
 
 
 def script_source(name: str) -> str:
-    """The text of lua/<name>.lua with what it needs before it: the prelude and, for some, one part more."""
+    """The text of lua/<name>.lua with what it needs before it: the prelude and, for some, parts more."""
     folder = resources.files("proxy.state") / "lua"
     return "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", *_PARTS.get(name, ()), name))
 

@@ -93,8 +93,9 @@ async def test_the_scripts_write_money_exactly_up_to_their_largest_number(store:
     near = [n * unit + d for n in (1, 9, 10**6 - 1, 2**53 // unit - 1) for d in (-2, -1, 0, 1, unit // 2)]
     atoms = [*near, *(drawn.randrange(2 ** drawn.randrange(1, 53)) for _ in range(500)), 2**53 - 1, 0]
     atoms += [-one for one in atoms[:50]]
+    scripts = resources.files("proxy.state") / "lua"
     lua = (
-        (resources.files("proxy.state") / "lua" / "prelude.lua").read_text("utf-8")
+        "".join((scripts / part).read_text("utf-8") for part in ("prelude.lua", "money.lua"))
         + """
         local told = {}
         for n, atoms in ipairs(cmsgpack.unpack(ARGV[1])) do told[n] = money(atoms, tonumber(ARGV[2]), ARGV[3]) end

@@ -36,14 +36,15 @@ if now < from_ms or now >= until_ms then return {-1, now} end
 local estimates = {parts('<' .. string.rep('d', counted), ARGV[1], at)}
 local id = string.sub(ARGV[1], estimates[counted + 1])
 estimates[counted + 1] = nil
-local steps, free_steps, amounts = {}, 0, {}
+local NONE = {} -- mostly there is none of it, and a table each would be made and collected for every call
+local steps, free_steps, amounts = NONE, 0, NONE
 if ARGV[5] then steps, free_steps, amounts = unpack(cmsgpack.unpack(ARGV[5])) end
 local rest = nil
 local function few() -- what the plan says to few
   rest = rest or cmsgpack.unpack(ARGV[4])
   return rest
 end
-local scopes, breakers = {}, {}
+local scopes, breakers = NONE, NONE
 if guarded == 1 then scopes, breakers = few().limits, few().breakers end
 local LIMITS = 3 + n + (units >= 0 and 1 or 0)
 local BREAKERS = LIMITS + #scopes
@@ -53,9 +54,13 @@ essential, free = essential == 1, free == 1
 -- Mostly nothing is switched: then there is no such key. A key that is named twice counts twice: the leases are looked
 -- for with the same question.
 local there = call('EXISTS', KEYS[3], KEYS[2], KEYS[2])
-local switched, first_lease = {}, there < 2
-if there % 2 == 1 then switched = call('HMGET', KEYS[3], unpack(few().switches)) end
-local bypass, lift = now < until_of(switched[1]), now < until_of(switched[3])
+local switched, first_lease = NONE, there < 2
+local bypass, lift, pause, until_of = false, false, 0, nil
+if there % 2 == 1 then
+  until_of = helpers().until_of
+  switched = call('HMGET', KEYS[3], unpack(few().switches))
+  bypass, lift, pause = now < until_of(switched[1]), now < until_of(switched[3]), until_of(switched[8])
+end
 local position, quota = -1, nil
 if units >= 0 then
   quota = KEYS[4 + n]
@@ -75,12 +80,12 @@ local costs = not free and (step == 0 or step > free_steps)
 
 -- 2. decide -----------------------------------------------------------------------------------------------------
 if #switched > 0 and not bypass then
-  local which, off = switched_off(switched, now, costs)
+  local which, off = helpers().switched_off(switched, now, costs)
   if which > 0 then return {0, now, 6, which, off} end
 end
 
 -- Circuit breakers: which generation the call belongs to, and whether it is a probe.
-local circuits, PROBE_AGAIN = {}, 1000
+local circuits, PROBE_AGAIN = #breakers > 0 and {} or NONE, 1000
 for b = 1, #breakers do
   local state, generation, opened_until, probing, passed =
     unpack(call('HMGET', KEYS[BREAKERS + b], 'state', 'generation', 'until', 'probing', 'passed'))
@@ -103,10 +108,10 @@ for b = 1, #breakers do
 end
 
 -- Rate limits: all of them or none.
-local used, windows, pressed, worst_wait, longest = {}, {}, nil, 0, 0
+local used, windows, pressed, worst_wait = NONE, NONE, nil, 0
 local ROOM_AGAIN = 1000 -- when a call at once may have ended, nobody knows
 local slide, wait_for
-if #scopes > 0 then slide, wait_for = sliding_windows() end
+if #scopes > 0 then used, windows, slide, wait_for = {}, {}, sliding_windows() end
 for s = 1, #scopes do
   local key, limits, fields, at = KEYS[LIMITS + s], scopes[s], {}, 1
   for l = 1, #limits do
@@ -139,7 +144,6 @@ for s = 1, #scopes do
   end
   windows[s] = seen
 end
-local pause = until_of(switched[8])
 if now < pause and not bypass and pause - now > worst_wait then worst_wait, pressed = pause - now, {0, 0, 0} end
 if pressed then
   return {0, now, 7, pressed[1], pressed[2], pressed[3], worst_wait == math.huge and -1 or worst_wait, unpack(used)}
@@ -147,7 +151,7 @@ end
 
 -- Does the line above which only essential calls pass hold for a budget?
 local function restricts(i)
-  return not lift and now >= until_of(call('HGET', KEYS[3], 'lift:budget:' .. few().budgets[i][7]))
+  return not lift and now >= helpers().until_of(call('HGET', KEYS[3], 'lift:budget:' .. few().budgets[i][7]))
 end
 
 -- Rank of a refusal, the highest wins, the first budget of equals: money that is gone beats money that is held.
@@ -164,8 +168,8 @@ for i = 1, n do
   local estimate = estimates[first + i]
   local held, rank = spent + reserved, 0
   if level[4] then
-    local shares = few().budgets[i]
-    limit = raised(limit, level[4])
+    local shares, threshold = few().budgets[i], helpers().threshold
+    limit = helpers().raised(limit, level[4])
     restrict, stop = threshold(limit, shares[1]), threshold(limit, shares[2])
   end
   if costs and not bypass then
@@ -205,9 +209,9 @@ for s = 1, #scopes do
     moved = moved or width == 0 or running == 0
   end
   call('HSET', key, unpack(fields))
-  if moved then live_until(key, now + 172800000, now) end
+  if moved then helpers().live_until(key, now + 172800000, now) end
 end
-local generations = {}
+local generations = #breakers > 0 and {} or NONE
 for b = 1, #breakers do
   local generation, probe, probing = unpack(circuits[b])
   generations[b] = generation .. (probe and 'p' or '')
@@ -230,13 +234,13 @@ for i = 1, n do
     call('HSET', key, 'limit', int(limit), 'limit_text', limit_text, 'currency', currency,
       'unit', digits == 6 and '0.000001' or '0.000000001', 'starts_at', starts_at, 'resets_at', resets_at)
     call('HINCRBY', key, 'spent', 0)
-    if level[1] == 0 then call('HSET', key, 'spent_text', money(0, digits, currency)) end
-    live_until(key, keep, now)
+    if level[1] == 0 then call('HSET', key, 'spent_text', '0 ' .. currency) end
+    helpers().live_until(key, keep, now)
   end
 end
 if quota and call('HINCRBY', quota, 'used', int(units)) == units then
   call('HSET', quota, 'unit', '0.001')
-  live_until(quota, few().keep_quota, now)
+  helpers().live_until(quota, few().keep_quota, now)
 end
 local drawn = quota and int(units) or ''
 local marks, guards = bypass and 'bypass' or '', ''
@@ -249,8 +253,8 @@ end
 call('HSET', KEYS[1], id, table.concat({table.concat(held, ' '), drawn, int(position), marks, guards, ARGV[2]}, '|'))
 call('ZADD', KEYS[2], int(now + lease), id)
 if first_lease then
-  live_until(KEYS[1], now + 3456000000, now)
-  live_until(KEYS[2], now + 3456000000, now)
+  call('PEXPIRE', KEYS[1], 3456000000)
+  call('PEXPIRE', KEYS[2], 3456000000)
 end
 local reply = {1, now, position, step, bypassed, 0, 0, 0, 0}
 if tight_i > 0 then

@@ -9,6 +9,8 @@ local SETTLE, VOID, RECLAIM = 1, 2, 3 -- how a call ends: see settle
 
 -- In one function, because most calls have none of it: only they pay for its parts.
 local function guard_ends()
+  local live_until = helpers().live_until
+
   -- Corrects what a call took from limits: in the bucket of its admission, as far as that is still counted. counted: when,
   -- then each amount as admitted. A call that was never made gives everything back; one whose proxy died only its place
   -- among the calls at once.

@@ -9,6 +9,7 @@
 -- Invariants: spent + reserved <= limit in every budget that grew, unless the call or the moment is bypassed; all
 -- budgets grow or none; a refusal writes nothing.
 
+local raised, until_of = helpers().raised, helpers().until_of
 local id, given, lease, essential, totals = unpack(cmsgpack.unpack(ARGV[1]))
 local budgets = cmsgpack.unpack(ARGV[2])
 local now, n = clock(given), #budgets

@@ -11,6 +11,8 @@
 -- Invariants: repeats of all workers <= what their calls earned + what came back; a refusal takes nothing.
 
 local WHOLE = 1000
+local live_until, pause_until = helpers().live_until, helpers().pause_until
+local until_of, switched_off = helpers().until_of, helpers().switched_off
 local given, switches, costs, pausing, pause_ms, earned, back, most, window = unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock(given)
 

@@ -95,13 +95,13 @@ if guards ~= '' then
   circuits = circuits_told(breakers, LIMITS + #scopes, generations, id, clock(given), mode == SETTLE and guard)
 end
 if guard and guard[5] > 0 then
-  pause_until(SWITCHES, few().pause, guard[5], clock(given))
+  helpers().pause_until(SWITCHES, few().pause, guard[5], clock(given))
 end
 local units = drawn
 if mode == VOID then units = 0 elseif used >= 0 then units = used end
 if quota and units ~= drawn then
   call('HINCRBY', quota, 'used', int(units - drawn))
-  live_until(quota, few().keep_quota, clock(given))
+  helpers().live_until(quota, few().keep_quota, clock(given))
 end
 
 local reply = {1, 0, 0, 0, 0, circuits}
@@ -113,7 +113,7 @@ for i = 1, n do
   local level = call('HMGET', key, 'spent', 'reserved', 'increase', 'crossed_limit')
   local spent, reserved, release = tonumber(level[1]) or 0, tonumber(level[2]) or 0, held[i] or 0
   local increase = level[3]
-  limit = raised(limit, increase)
+  if increase then limit = helpers().raised(limit, increase) end
   if release > reserved then release = reserved end
   local charge = (mode == VOID and 0 or bill[i]) - (charged[i] or 0)
   spent, reserved = spent + charge, reserved - release
@@ -126,7 +126,7 @@ for i = 1, n do
     call('HSET', key, 'spent_text', spent_text)
   end
   if not level[1] then
-    live_until(key, few().budgets[i][3], clock(given))
+    helpers().live_until(key, few().budgets[i][3], clock(given))
   end
   -- What was crossed, was crossed under another limit: some of it may be open again.
   local moved = level[4] and tonumber(level[4]) ~= limit
@@ -135,7 +135,7 @@ for i = 1, n do
     local crossed, found = ',' .. (call('HGET', key, 'crossed') or '') .. ',', false
     for t = 1, #thresholds, 2 do
       local percent, amount = thresholds[t], thresholds[t + 1]
-      if increase then amount = threshold(limit, math.floor(tonumber(percent) * 100 + 0.5)) end
+      if increase then amount = helpers().threshold(limit, math.floor(tonumber(percent) * 100 + 0.5)) end
       local from, to = string.find(crossed, ',' .. percent .. ',', 1, true)
       if from and moved and spent - charge < amount then
         crossed, found, from = string.sub(crossed, 1, from) .. string.sub(crossed, to + 1), true, nil
@@ -174,7 +174,7 @@ else
   call('SADD', SETTLED, id)
   if call('HINCRBY', DAY, 'calls|' .. who, 1) == 1 then
     -- First of its kind today: the day's keys may be new, so give all of them their lifetime.
-    local now = clock(given)
+    local now, live_until = clock(given), helpers().live_until
     live_until(SETTLED, few().keep_settled, now)
     live_until(LEDGER, few().keep_ledger, now)
     live_until(DAY, few().keep_days, now)
@@ -189,7 +189,7 @@ end
 if cost ~= cost_before then
   local rise = int(cost - cost_before)
   call('HINCRBY', DAY, 'cost|' .. who, rise)
-  if call('ZINCRBY', CALLERS, rise, caller) == rise then live_until(CALLERS, few().keep_days, clock(given)) end
+  if call('ZINCRBY', CALLERS, rise, caller) == rise then helpers().live_until(CALLERS, few().keep_days, clock(given)) end
 end
 if mode == SETTLE and saved > 0 then
   call('HINCRBY', DAY, 'saved|' .. who, int(saved))
