@@ -47,7 +47,7 @@ apis:
     upstream: {chat}
     priority: optional
     rate_limits: 5/minute
-    breaker: {{consecutive: 3, window: 60s, open_for: 500ms, probes: 1}}
+    breaker: {{consecutive: 3, window: 60s, open_for: 2s, probes: 1}}
     prices:
       - {{name: read, free: true}}
   - name: sms

@@ -19,15 +19,18 @@ from tests.cli.conftest import Spendgate
 
 
 @pytest.mark.parametrize(
-    ("language", "spent", "refused"),
-    [("en", "1,000 KRW / 1,000 KRW", "10 of 65 calls"), ("ko", "1,000원 / 1,000원", "호출 65건 중 10건")],
+    ("pace", "language", "spent", "refused"),
+    [
+        ([], "en", "1,000 KRW / 1,000 KRW", "10 of 65 calls"),  # with its pauses, as people see it
+        (["--fast"], "ko", "1,000원 / 1,000원", "호출 65건 중 10건"),
+    ],
 )
 def test_the_demonstration_spends_all_and_shows_every_refusal(
-    language: str, spent: str, refused: str, spendgate: Spendgate
+    pace: list[str], language: str, spent: str, refused: str, spendgate: Spendgate
 ) -> None:
     # A folder of its own with a short name, as a temporary folder has: sockets live in it.
     with tempfile.TemporaryDirectory() as folder:
-        done = spendgate("demo", "--fast", "--lang", language, TMPDIR=folder, COLUMNS="80", SPENDGATE_RULES="none")
+        done = spendgate("demo", *pace, "--lang", language, TMPDIR=folder, COLUMNS="80", SPENDGATE_RULES="none")
         left = list(Path(folder).iterdir())
     assert left == []
     assert (done.returncode, done.stderr) == (0, "")
