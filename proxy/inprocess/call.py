@@ -310,7 +310,7 @@ class Call:
         self._bill = bill
         try:
             self._host.settle(self._ticket, self._line, bill, ENDED_WELL, learn=False, outcome=outcome)
-        except Exception:
+        except Exception:  # a mistake of ours must not leave the money held
             self._bill = bill = self._new_charge().failed()
             self._host.settle(self._ticket, self._line, bill, ENDED_WELL, learn=False, outcome=outcome)
 
@@ -367,7 +367,7 @@ class Call:
         try:
             self._bill = charge.billed(usage, unseen)
             self._state(charge, usage, outcome, learn=charge.teaches)
-        except Exception:
+        except Exception:  # a mistake of ours must not leave the money held
             self._bill = charge.failed()
             self._state(charge, usage, outcome)
 
